@@ -1,0 +1,142 @@
+"""A fragment: what one node is asked to release, typed and complete.
+
+Coordinator and node derive it from the same request by the same code (design.md §4), so equality is the check.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pyarrow as pa
+
+MAX_CELLS = 100_000  # cells (groups × measures) of one release: the noise takes about 10 µs each
+
+
+@dataclass(frozen=True)
+class Key:
+    """A group key: column `name` of the relation, of DuckDB type `type`, standing for `label` in the query."""
+
+    name: str
+    type: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A sum of integers over the rows of a group.
+
+    Attributes:
+        name: the column of the release, `m0`, `m1` …
+        label: what it is in the researcher's words, for example `SUM(visits.cost)`.
+        input: the column of the relation that is counted (`count`) or summed (`sum`); None counts rows.
+        low, high: least and greatest value of one row, in steps of `grid` after `centre` is taken off.
+        weight: the `count` measure of the same rows that scales a unit with too many rows down; None clips instead.
+        grid: value of one step.
+        centre: steps that were taken off each row, to be added back as `centre × weight`.
+        sensitivity: L1, in steps: the most by which one unit changes the whole vector at this node.
+        epsilon: this measure's share of the fragment's ε.
+        scale: of the discrete Laplace noise, in steps; `sensitivity / epsilon`.
+    """
+
+    name: str
+    label: str
+    kind: Literal["count", "sum"]
+    input: str | None
+    low: int
+    high: int
+    weight: str | None
+    grid: float
+    centre: int
+    sensitivity: int
+    epsilon: float
+    scale: float
+
+
+@dataclass(frozen=True)
+class Bounding:
+    """How one unit's contribution is limited; the forms are described in privacy/bounding.py.
+
+    Attributes:
+        form: `none` (one row per unit), `clip` (rows per group), `clip_and_limit` (and the number of groups).
+        max_rows: rows of one unit that count in one group.
+        max_groups: groups that one unit may touch at this node.
+        reason: why this form is enough, for `explain`.
+    """
+
+    form: Literal["none", "clip", "clip_and_limit"]
+    max_rows: int
+    max_groups: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """One DP release at one node.
+
+    Attributes:
+        province: the node that it is for.
+        table: the private table whose unit is protected.
+        unit: what the unit is, for example `person`.
+        relation: SQL (DuckDB dialect) of the rows: columns `u` (unit; absent for form `none`), keys `k0` …,
+            integer measure inputs `x0` …, over the tables of the standard.
+        cells: every group that is answered, one row each, columns as `keys`; a single row without keys. Public.
+        cells_digest: SHA-256 that identifies `cells` in comparisons and on the wire.
+        epsilon: charged at this node: the sum of the measures' shares.
+    """
+
+    province: str
+    table: str
+    unit: str
+    relation: str
+    keys: tuple[Key, ...]
+    measures: tuple[Measure, ...]
+    bounding: Bounding
+    epsilon: float
+    cell_count: int
+    cells_digest: str
+    cells: pa.Table = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class OutputColumn:
+    """A column of the answer: its name, and whether it is computed from noisy values (and so has an error bar)."""
+
+    name: str
+    noisy: bool
+
+
+@dataclass(frozen=True)
+class Rest:
+    """The part above the privacy line: SQL (DuckDB dialect) over one table `merged`.
+
+    `merged` has one row per cell: `cell` (its number), the keys `k0` …, the merged measures `m0` ….
+
+    Attributes:
+        sql: gives the answer's rows in order, `cell` last.
+        error_sql: over `simulated` (the same columns, many draws of each cell): `cell` and, for each noisy column
+            of the answer, its standard deviation, in the order of `columns`; empty where no column is noisy.
+        columns: of the answer.
+    """
+
+    sql: str
+    error_sql: str
+    columns: tuple[OutputColumn, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole query: fragments below the privacy line, the rest above it.
+
+    Attributes:
+        fragments: by province; a province whose rows the WHERE clause excludes has none and is not asked.
+        epsilon: the regional guarantee that was asked for.
+        span: how many nodes may hold one unit, at most the number of fragments; each node spends epsilon / span.
+        notes: what a reader of the answer must know, in a sentence each.
+    """
+
+    fragments: dict[str, Fragment]
+    rest: Rest
+    epsilon: float
+    span: int
+    notes: tuple[str, ...]

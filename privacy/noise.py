@@ -1,0 +1,102 @@
+"""The one module where randomness enters: OpenDP for releases, seeded numpy for error bars only."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import opendp.prelude as dp
+import pyarrow as pa
+
+from privacy.errors import InternalError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from privacy.fragment import Fragment, Measure
+
+dp.enable_features("contrib")
+
+SATURATION = 2**62  # sums are clamped here before noise, so that the noisy value fits an int64
+
+
+def laplace_scale(sensitivity: int, epsilon: float) -> float:
+    """The least scale of discrete Laplace noise with which a vector of L1 sensitivity `sensitivity` is ε-DP.
+
+    Source: Ghosh, Roughgarden and Sundararajan 2009 (geometric mechanism); OpenDP's privacy map is the judge.
+    """
+    if sensitivity == 0:
+        return 0.0
+    scale = sensitivity / epsilon
+    while _laplace(scale).map(sensitivity) > epsilon:
+        scale = math.nextafter(scale, math.inf)
+    return scale
+
+
+def laplace_variance(scale: float) -> float:
+    """Variance of discrete Laplace noise, in steps².
+
+    2q/(1−q)² with q = exp(−1/scale): Inusah and Kozubowski 2006, equation 2.11.
+    """
+    if scale == 0:
+        return 0.0
+    shrink = math.expm1(-1 / scale)  # −(1 − q)
+    return 2 * (1 + shrink) / shrink**2
+
+
+def noisy(fragment: Fragment, exact: pa.Table) -> pa.Table:
+    """The release of a fragment: every cell, empty ones too, with discrete Laplace noise.
+
+    Args:
+        exact: columns as `bounding.bounded_sql` gives them; groups outside `fragment.cells` are dropped.
+
+    Returns:
+        The columns of `fragment.cells`, then one int64 column a measure, in the order of the cells.
+    """
+    release = fragment.cells
+    for measure, sums in zip(fragment.measures, _dense(fragment, exact), strict=True):
+        release = release.append_column(measure.name, pa.array(_noised(measure, sums), pa.int64()))
+    return release
+
+
+def _noised(measure: Measure, sums: list[int]) -> list[int]:
+    if measure.scale == 0:
+        return sums  # no row can change it: sensitivity 0
+    mechanism = _laplace(measure.scale)
+    if mechanism.map(measure.sensitivity) > measure.epsilon:
+        raise InternalError(f"The noise of {measure.name} is too small for its share of ε.")
+    released: list[int] = mechanism(sums)
+    return released
+
+
+def _laplace(scale: float) -> dp.Measurement:
+    space = dp.vector_domain(dp.atom_domain(T="i64")), dp.l1_distance(T="i64")
+    return dp.m.make_laplace(*space, scale=scale)
+
+
+def _dense(fragment: Fragment, exact: pa.Table) -> list[list[int]]:
+    """One list a measure, one integer a cell; 0 where no row fell."""
+    keys = [key.name for key in fragment.keys]
+    place = {cell: number for number, cell in enumerate(_rows(fragment.cells, keys))}
+    sums = [[0] * fragment.cell_count for _ in fragment.measures]
+    values = [exact.column(measure.name).to_pylist() for measure in fragment.measures]
+    for row, group in enumerate(_rows(exact, keys)):
+        cell = place.get(group)
+        if cell is None:
+            continue
+        for target, column in zip(sums, values, strict=True):
+            target[cell] = max(-SATURATION, min(SATURATION, int(column[row] or 0)))
+    return sums
+
+
+def _rows(table: pa.Table, columns: list[str]) -> list[tuple[object, ...]]:
+    if not columns:
+        return [()] * table.num_rows
+    return list(zip(*(table.column(name).to_pylist() for name in columns), strict=True))
+
+
+def simulated_laplace(scale: float, shape: tuple[int, ...], *, seed: int) -> NDArray[np.float64]:
+    """Draws that look like the noise of a release, for error bars only; never added to data."""
+    generator = np.random.default_rng(seed)
+    return generator.laplace(scale=scale, size=shape) if scale else np.zeros(shape)

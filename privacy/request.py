@@ -1,0 +1,96 @@
+"""The researcher's request: the bytes that travel verbatim from the client to every node."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from privacy.errors import RequestRefused
+
+PLANNER_VERSION = 1  # a node of another version says so instead of guessing
+MAX_SQL_CHARACTERS = 20_000
+LIFETIME_S = 600  # how long the client lets a request live
+
+
+class Options(BaseModel):
+    """What a researcher may ask for beside the SQL; each can only tighten the catalog's limits."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    require_all: bool = False  # refuse rather than answer without some province
+    max_rows: Annotated[int, Field(ge=1)] | None = None  # rows of one unit that count in one group
+    max_groups: Annotated[int, Field(ge=1)] | None = None  # groups that one unit may touch at one node
+
+
+class Request(BaseModel):
+    """One query and what it may cost.
+
+    Attributes:
+        epsilon: the regional guarantee: the most that any one unit loses, over all nodes.
+        nonce: makes two requests differ, 32 hexadecimal digits.
+        expires_unix_s: after this moment nodes refuse it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    sql: Annotated[str, Field(min_length=1, max_length=MAX_SQL_CHARACTERS)]
+    epsilon: Annotated[float, Field(gt=0, allow_inf_nan=False, le=1e9)]
+    options: Options = Options()
+    nonce: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    expires_unix_s: int
+    planner_version: int = PLANNER_VERSION
+
+    @staticmethod
+    def new(
+        sql: str, *, epsilon: float, nonce: str, expires_unix_s: int, options: dict[str, Any] | None = None
+    ) -> Request:
+        """A validated request; the caller brings the nonce and the clock.
+
+        Raises:
+            RequestRefused: ε that is not a positive finite number, an unknown option, no SQL.
+        """
+        fields = {
+            "sql": sql,
+            "epsilon": float(epsilon) if isinstance(epsilon, int) and not isinstance(epsilon, bool) else epsilon,
+            "options": options or {},
+            "nonce": nonce,
+            "expires_unix_s": expires_unix_s,
+        }
+        return _validated(fields)
+
+    def encode(self) -> bytes:
+        """The bytes that travel."""
+        return self.model_dump_json().encode()
+
+    @staticmethod
+    def decode(raw: bytes) -> Request:
+        """The request in `raw`.
+
+        Raises:
+            RequestRefused: not a request.
+        """
+        try:
+            fields = json.loads(raw)
+        except (UnicodeDecodeError, ValueError):
+            raise RequestRefused("The request is not UTF-8 JSON.", remedy="Send it through weir's client.") from None
+        if isinstance(fields, dict) and isinstance(fields.get("epsilon"), int):
+            fields["epsilon"] = float(fields["epsilon"])  # JSON writes 1.0 as 1 in other languages
+        return _validated(fields)
+
+
+def _validated(fields: Any) -> Request:
+    try:
+        return Request.model_validate(fields)
+    except ValidationError as fault:
+        first = fault.errors(include_url=False)[0]
+        name = ".".join(str(step) for step in first["loc"]) or "request"
+        raise RequestRefused(f"`{name}`: {first['msg']}.", remedy=_REMEDIES.get(name, _OTHER_REMEDY)) from None
+
+
+_REMEDIES = {
+    "epsilon": "Give ε as a positive finite number, for example epsilon=0.5.",
+    "sql": f"Give one SELECT statement of at most {MAX_SQL_CHARACTERS:,} characters.",
+}
+_OTHER_REMEDY = f"Options are {', '.join(Options.model_fields)}; docs/queries.md describes them."
