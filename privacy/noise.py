@@ -29,7 +29,7 @@ def laplace_scale(sensitivity: int, epsilon: float) -> float:
     if sensitivity == 0:
         return 0.0
     scale = sensitivity / epsilon
-    while _laplace(scale).map(sensitivity) > epsilon:
+    while _loss(_laplace(scale), sensitivity) > epsilon:
         scale = math.nextafter(scale, math.inf)
     return scale
 
@@ -64,7 +64,7 @@ def _noised(measure: Measure, sums: list[int]) -> list[int]:
     if measure.scale == 0:
         return sums  # no row can change it: sensitivity 0
     mechanism = _laplace(measure.scale)
-    if mechanism.map(measure.sensitivity) > measure.epsilon:
+    if _loss(mechanism, measure.sensitivity) > measure.epsilon:
         raise InternalError(f"The noise of {measure.name} is too small for its share of ε.")
     released: list[int] = mechanism(sums)
     return released
@@ -73,6 +73,11 @@ def _noised(measure: Measure, sums: list[int]) -> list[int]:
 def _laplace(scale: float) -> dp.Measurement:
     space = dp.vector_domain(dp.atom_domain(T="i64")), dp.l1_distance(T="i64")
     return dp.m.make_laplace(*space, scale=scale)
+
+
+def _loss(mechanism: dp.Measurement, sensitivity: int) -> float:
+    loss: float = mechanism.map(sensitivity)  # type: ignore[no-untyped-call]
+    return loss
 
 
 def _dense(fragment: Fragment, exact: pa.Table) -> list[list[int]]:

@@ -1,0 +1,290 @@
+"""Arithmetic on numbers: interval arithmetic (Moore 1966), and forms without overflow or division by zero."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from privacy.errors import BoundsRefused, ConstructRefused
+from privacy.expressions.facts import Facts, Number, Reading, hull, product
+from privacy.expressions.rules import cast, common_type, grouped, integer, refuse_types, rule
+from privacy.positions import position_of, shown
+
+if TYPE_CHECKING:
+    from privacy.expressions.reader import Reader
+
+Interval = tuple[Number, Number]
+
+
+def _numbers(reader: Reader, node: exp.Expr, *operands: exp.Expr) -> list[Reading]:
+    readings = [reader.value(operand) for operand in operands]
+    if not all(reading.facts.is_number for reading in readings):
+        raise refuse_types(node, *(reading.facts for reading in readings))
+    return readings
+
+
+def _sum(left: Facts, right: Facts) -> Interval:
+    return left.low + right.low, left.high + right.high
+
+
+def _difference(left: Facts, right: Facts) -> Interval:
+    return left.low - right.high, left.high - right.low
+
+
+def _product(left: Facts, right: Facts) -> Interval:
+    corners = [product(a, b) for a in (left.low, left.high) for b in (right.low, right.high)]
+    return min(corners), max(corners)
+
+
+def _binary(interval: Callable[[Facts, Facts], Interval]) -> Callable[[Reader, exp.Binary], Reading]:
+    def apply(reader: Reader, node: exp.Binary) -> Reading:
+        left, right = _numbers(reader, node, node.left, node.right)
+        try:
+            low, high = interval(left.facts, right.facts)
+        except OverflowError:
+            low, high = -math.inf, math.inf
+        whole = left.facts.type == right.facts.type == "BIGINT"
+        exact = whole and Facts("BIGINT", low, high).fits_integer
+        first, second = grouped(left.sql), grouped(right.sql)
+        if not exact:
+            # In DOUBLE nothing overflows into an error; integers are widened before, not after.
+            first, second, low, high = as_double(left), as_double(right), float(low), float(high)
+        elif left.facts.narrow and right.facts.narrow:
+            first = cast(first, "BIGINT")
+        nullable = left.facts.nullable or right.facts.nullable
+        kind = "BIGINT" if exact else "DOUBLE"
+        return Reading(type(node)(this=first, expression=second), Facts(kind, low, high, nullable))
+
+    return apply
+
+
+def negation(reader: Reader, node: exp.Neg) -> Reading:
+    (inner,) = _numbers(reader, node, node.this)
+    facts = inner.facts
+    exact = facts.type == "BIGINT" and facts.fits_integer
+    operand = grouped(inner.sql) if exact else as_double(inner)
+    kind = "BIGINT" if exact else "DOUBLE"
+    return Reading(exp.Neg(this=operand), Facts(kind, -facts.high, -facts.low, facts.nullable, narrow=facts.narrow))
+
+
+def _nonzero(divisor: Reading) -> exp.Expr:
+    if divisor.facts.low > 0 or divisor.facts.high < 0:
+        return grouped(divisor.sql)
+    return exp.Nullif(this=divisor.sql, expression=integer(0))
+
+
+def _may_vanish(divisor: Facts) -> bool:
+    return divisor.low <= 0 <= divisor.high
+
+
+def division(reader: Reader, node: exp.Div) -> Reading:
+    """a / b as DOUBLE; NULL where b is zero."""
+    left, right = _numbers(reader, node, node.left, node.right)
+    low, high = -math.inf, math.inf
+    if not _may_vanish(right.facts) and left.facts.bounded:
+        corners = [a / b for a in (left.facts.low, left.facts.high) for b in (right.facts.low, right.facts.high)]
+        low, high = min(corners), max(corners)
+    nullable = left.facts.nullable or right.facts.nullable or _may_vanish(right.facts)
+    quotient = exp.Div(this=as_double(left), expression=_nonzero(right))
+    return Reading(quotient, Facts("DOUBLE", low, high, nullable))
+
+
+def integer_division(reader: Reader, node: exp.IntDiv) -> Reading:
+    """a // b, truncated towards zero; NULL where b is zero."""
+    left, right = _integers(reader, node)
+    largest = max(abs(left.facts.low), abs(left.facts.high))
+    low, high = (0 if left.facts.low >= 0 and right.facts.low >= 0 else -largest), largest
+    if right.facts.low > 0:
+        low, high = _quotients(left.facts, right.facts)
+    nullable = left.facts.nullable or right.facts.nullable or _may_vanish(right.facts)
+    first = _wide(left)
+    return Reading(exp.IntDiv(this=first, expression=_nonzero(right)), Facts("BIGINT", low, high, nullable))
+
+
+def _quotients(left: Facts, right: Facts) -> Interval:
+    if not (left.bounded and right.bounded):
+        return left.low, left.high
+    corners = [
+        math.trunc(a / b) if abs(a) < 2**53 else a // b for a in (left.low, left.high) for b in (right.low, right.high)
+    ]
+    return min(corners), max(corners)
+
+
+def modulo(reader: Reader, node: exp.Mod) -> Reading:
+    """a % b with the sign of a; NULL where b is zero."""
+    left, right = _integers(reader, node)
+    largest = max(abs(right.facts.low), abs(right.facts.high))
+    high = min(largest, max(abs(left.facts.low), abs(left.facts.high)))
+    low = 0 if left.facts.low >= 0 else -high
+    nullable = left.facts.nullable or right.facts.nullable or _may_vanish(right.facts)
+    return Reading(exp.Mod(this=_wide(left), expression=_nonzero(right)), Facts("BIGINT", low, high, nullable))
+
+
+def _integers(reader: Reader, node: exp.Binary) -> list[Reading]:
+    left, right = readings = _numbers(reader, node, node.left, node.right)
+    if left.facts.type != "BIGINT" or right.facts.type != "BIGINT":
+        raise refuse_types(node, left.facts, right.facts)
+    if not left.facts.bounded:
+        raise BoundsRefused(
+            f"`{shown(node.left)}` has no bounds, so `{node.key}` could overflow",
+            remedy="Give it bounds: CLAMP(x, lo, hi).",
+            position=position_of(node),
+        )
+    return readings
+
+
+def _wide(reading: Reading) -> exp.Expr:
+    return cast(reading.sql, "BIGINT") if reading.facts.narrow else grouped(reading.sql)
+
+
+def absolute(reader: Reader, node: exp.Abs) -> Reading:
+    (inner,) = _numbers(reader, node, node.this)
+    facts = inner.facts
+    high = max(abs(facts.low), abs(facts.high))
+    low = 0 if facts.low <= 0 <= facts.high else min(abs(facts.low), abs(facts.high))
+    exact = facts.type == "BIGINT" and facts.fits_integer
+    operand = inner.sql if exact else as_double(inner)
+    return Reading(exp.Abs(this=operand), Facts("BIGINT" if exact else "DOUBLE", low, high, facts.nullable))
+
+
+def rounding(reader: Reader, node: exp.Round) -> Reading:
+    """ROUND(x) and ROUND(x, digits) with a literal number of digits; as DOUBLE."""
+    digits = node.args.get("decimals")
+    if digits is not None and not (isinstance(digits, exp.Literal) and digits.name.isdigit() and int(digits.name) <= 9):
+        raise ConstructRefused(
+            f"`{shown(node)}`: the number of digits must be a literal from 0 to 9",
+            remedy="Write for example ROUND(x, 2).",
+            position=position_of(node),
+        )
+    (inner,) = _numbers(reader, node, node.this)
+    places = int(digits.name) if digits is not None else 0
+    bounds = (inner.facts.low, inner.facts.high)
+    low, high = (round(bound, places) if math.isfinite(bound) else bound for bound in bounds)
+    facts = Facts("DOUBLE", low, high, inner.facts.nullable)
+    return Reading(exp.Round(this=as_double(inner), decimals=digits.copy() if digits else None), facts)
+
+
+def _whole(kind: type[exp.Func], function: Callable[[Number], int]) -> Callable[[Reader, exp.Func], Reading]:
+    def apply(reader: Reader, node: exp.Func) -> Reading:
+        (inner,) = _numbers(reader, node, node.this)
+        bounds = (inner.facts.low, inner.facts.high)
+        low, high = (function(bound) if math.isfinite(bound) else bound for bound in bounds)
+        return Reading(kind(this=as_double(inner)), Facts("DOUBLE", low, high, inner.facts.nullable))
+
+    return apply
+
+
+def _increasing(
+    kind: type[exp.Func], function: Callable[[float], float], *, defined: Callable[[exp.Expr], exp.Expr]
+) -> Callable[[Reader, exp.Func], Reading]:
+    """An increasing function that is defined from 0 up; NULL where it is not defined."""
+
+    def apply(reader: Reader, node: exp.Func) -> Reading:
+        (inner,) = _numbers(reader, node, node.this)
+        facts = inner.facts
+        operand = as_double(inner)
+        low = function(facts.low) if 0 < facts.low < math.inf else (0.0 if kind is exp.Sqrt else -math.inf)
+        high = function(facts.high) if 0 < facts.high < math.inf else (0.0 if facts.high <= 0 else math.inf)
+        if facts.low > 0:
+            return Reading(kind(this=operand), Facts("DOUBLE", low, high, facts.nullable))
+        guarded = exp.Case(ifs=[exp.If(this=defined(operand.copy()), true=kind(this=operand))])
+        return Reading(guarded, Facts("DOUBLE", low, high, nullable=True))
+
+    return apply
+
+
+def _extreme(pick: Callable[[Number, Number], Number]) -> Callable[[Reader, exp.Func], Reading]:
+    """LEAST and GREATEST, which ignore NULLs as DuckDB does."""
+
+    def apply(reader: Reader, node: exp.Func) -> Reading:
+        readings = _numbers(reader, node, node.this, *node.expressions)
+        parts = [reading.facts for reading in readings]
+        low, high = hull(*parts)
+        if not any(part.nullable for part in parts):
+            low, high = parts[0].low, parts[0].high
+            for part in parts[1:]:
+                low, high = pick(low, part.low), pick(high, part.high)
+        rest = [reading.sql for reading in readings[1:]]
+        sql = type(node)(this=readings[0].sql, expressions=rest, ignore_nulls=True)
+        narrow = all(part.narrow for part in parts)
+        nullable = all(part.nullable for part in parts)
+        return Reading(sql, Facts(common_type(node, *parts), low, high, nullable, narrow=narrow))
+
+    return apply
+
+
+def anonymous(reader: Reader, node: exp.Anonymous) -> Reading:
+    """CLAMP(x, lo, hi): weir's own function, which gives an expression the bounds that cannot be inferred."""
+    if node.name.upper() != "CLAMP":
+        raise ConstructRefused(
+            f"`{shown(node)}`: the function {node.name} is not on the allow-list",
+            remedy="docs/sql.md lists the functions that may be written.",
+            position=position_of(node),
+        )
+    if len(node.expressions) != 3:
+        raise ConstructRefused(
+            f"`{shown(node)}`: CLAMP takes a value, a least and a greatest number",
+            remedy="Write CLAMP(x, 0, 100).",
+            position=position_of(node),
+        )
+    value, least, greatest = _numbers(reader, node, *node.expressions)
+    low, high = least.facts.low, greatest.facts.high
+    constant = least.facts.low == least.facts.high and greatest.facts.low == greatest.facts.high
+    if not constant or not low <= high:
+        raise ConstructRefused(
+            f"`{shown(node)}`: the bounds of CLAMP must be constants in order",
+            remedy="Write CLAMP(x, 0, 100).",
+            position=position_of(node),
+        )
+    facts = Facts(
+        common_type(node, value.facts, least.facts, greatest.facts),
+        max(low, min(value.facts.low, high)),
+        min(high, max(value.facts.high, low)),
+        value.facts.nullable,
+    )
+    return Reading(clamp(value.sql, least.sql, greatest.sql), facts)
+
+
+def clamp(value: exp.Expr, low: exp.Expr, high: exp.Expr) -> exp.Expr:
+    """`value` held within [low, high]; NULL stays NULL (LEAST and GREATEST would make it a bound)."""
+    ifs = [
+        exp.If(this=exp.LT(this=grouped(value.copy()), expression=low.copy()), true=low.copy()),
+        exp.If(this=exp.GT(this=grouped(value.copy()), expression=high.copy()), true=high.copy()),
+    ]
+    return exp.Case(ifs=ifs, default=value.copy())
+
+
+def as_double(reading: Reading) -> exp.Expr:
+    """The expression as DOUBLE, in which nothing overflows into an error."""
+    return grouped(reading.sql) if reading.facts.type == "DOUBLE" else cast(reading.sql, "DOUBLE")
+
+
+def _above_zero(operand: exp.Expr) -> exp.Expr:
+    return exp.GT(this=operand, expression=integer(0))
+
+
+def _not_negative(operand: exp.Expr) -> exp.Expr:
+    return exp.GTE(this=operand, expression=integer(0))
+
+
+RULES = {
+    exp.Add: rule(_binary(_sum), "this", "expression"),
+    exp.Sub: rule(_binary(_difference), "this", "expression"),
+    exp.Mul: rule(_binary(_product), "this", "expression"),
+    exp.Neg: rule(negation, "this"),
+    exp.Div: rule(division, "this", "expression", "typed", "safe"),
+    exp.IntDiv: rule(integer_division, "this", "expression"),
+    exp.Mod: rule(modulo, "this", "expression"),
+    exp.Abs: rule(absolute, "this"),
+    exp.Round: rule(rounding, "this", "decimals", "casts_non_integer_decimals"),
+    exp.Floor: rule(_whole(exp.Floor, math.floor), "this"),
+    exp.Ceil: rule(_whole(exp.Ceil, math.ceil), "this"),
+    exp.Ln: rule(_increasing(exp.Ln, math.log, defined=_above_zero), "this"),
+    exp.Sqrt: rule(_increasing(exp.Sqrt, math.sqrt, defined=_not_negative), "this"),
+    exp.Least: rule(_extreme(min), "this", "expressions", "ignore_nulls"),
+    exp.Greatest: rule(_extreme(max), "this", "expressions", "ignore_nulls"),
+    exp.Anonymous: rule(anonymous, "this", "expressions"),
+}

@@ -1,0 +1,70 @@
+"""What is known about an expression for every possible row, from the catalog alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from sqlglot import exp
+
+Number = int | float
+
+INTEGER_LIMIT = 2**62  # integer arithmetic that may leave ± this is done in DOUBLE, which cannot overflow into an error
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Type and bounds of an expression.
+
+    Attributes:
+        type: BOOLEAN, BIGINT, DOUBLE, VARCHAR, DATE, TIMESTAMP, or NULL for a bare NULL.
+        low, high: least and greatest value of a number; of a DATE as proleptic ordinal; ±inf where unbounded.
+        nullable: whether it may be NULL.
+        identifier: it is the privacy unit's own identifier, which may be compared and nothing else.
+        narrow: DuckDB would compute it as a 32-bit INTEGER, so arithmetic on it must be widened first.
+    """
+
+    type: str
+    low: Number = -math.inf
+    high: Number = math.inf
+    nullable: bool = False
+    identifier: bool = False
+    narrow: bool = False
+
+    @property
+    def is_number(self) -> bool:
+        return self.type in ("BIGINT", "DOUBLE")
+
+    @property
+    def bounded(self) -> bool:
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+    @property
+    def fits_integer(self) -> bool:
+        return -INTEGER_LIMIT <= self.low <= self.high <= INTEGER_LIMIT
+
+    def or_null(self) -> Facts:
+        return replace(self, nullable=True)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An expression in total form (no input makes it fail), with its facts."""
+
+    sql: exp.Expr
+    facts: Facts
+
+
+def hull(*parts: Facts) -> tuple[Number, Number]:
+    """The least interval that holds all of `parts`."""
+    return min(part.low for part in parts), max(part.high for part in parts)
+
+
+def product(left: Number, right: Number) -> Number:
+    """left × right with 0 × ∞ = 0, as interval arithmetic wants it (Moore 1966)."""
+    if left == 0 or right == 0:
+        return 0
+    try:
+        return left * right
+    except OverflowError:
+        return math.inf if (left > 0) == (right > 0) else -math.inf

@@ -1,0 +1,91 @@
+"""Constants, parentheses and casts."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from privacy.errors import ConstructRefused
+from privacy.expressions.facts import INTEGER_LIMIT, Facts, Reading
+from privacy.expressions.rules import cast, grouped, refuse_types, rule
+from privacy.positions import position_of, shown
+
+if TYPE_CHECKING:
+    from privacy.expressions.reader import Reader
+
+_INTEGER_TYPES = {"BIGINT", "INT", "INTEGER", "SMALLINT", "TINYINT"}
+_NARROW = 2**31 - 1
+
+
+def literal(_: Reader, node: exp.Literal) -> Reading:
+    if node.is_string:
+        return Reading(node.copy(), Facts("VARCHAR"))
+    text = node.name
+    if text.isdigit() and int(text) <= INTEGER_LIMIT:
+        value = int(text)
+        return Reading(exp.Literal.number(value), Facts("BIGINT", value, value, narrow=value <= _NARROW))
+    number = float(text)
+    # DuckDB reads 0.1 as DECIMAL, whose arithmetic can overflow into an error.
+    return Reading(cast(exp.Literal.number(text), "DOUBLE"), Facts("DOUBLE", number, number))
+
+
+def boolean(_: Reader, node: exp.Boolean) -> Reading:
+    return Reading(node.copy(), Facts("BOOLEAN"))
+
+
+def null(_: Reader, node: exp.Null) -> Reading:
+    # The empty interval: NULL adds nothing to the bounds of what it is combined with.
+    return Reading(node.copy(), Facts("NULL", math.inf, -math.inf, nullable=True, narrow=True))
+
+
+def paren(reader: Reader, node: exp.Paren) -> Reading:
+    inner = reader.read(node.this)
+    return Reading(grouped(inner.sql), inner.facts)
+
+
+def casting(reader: Reader, node: exp.Cast) -> Reading:
+    """CAST between numbers, of booleans to integers, and of date literals: those that cannot fail on any row."""
+    target = node.to.this.name.upper()
+    if target == "DATE" and isinstance(node.this, exp.Literal) and node.this.is_string:
+        return date_literal(node.this)
+    inner = reader.value(node.this)
+    facts = inner.facts
+    if target == "DOUBLE" and facts.is_number:
+        return Reading(cast(inner.sql, "DOUBLE"), Facts("DOUBLE", facts.low, facts.high, facts.nullable))
+    if target in _INTEGER_TYPES and facts.type == "BOOLEAN":
+        return Reading(cast(inner.sql, "BIGINT"), Facts("BIGINT", 0, 1, facts.nullable))
+    if target in _INTEGER_TYPES and facts.is_number and facts.fits_integer:
+        low, high = math.floor(facts.low), math.ceil(facts.high)
+        return Reading(cast(inner.sql, "BIGINT"), Facts("BIGINT", low, high, facts.nullable))
+    if target == "DATE" and facts.type in ("DATE", "TIMESTAMP"):
+        return Reading(cast(inner.sql, "DATE"), Facts("DATE", facts.low, facts.high, facts.nullable))
+    raise refuse_types(node, facts)
+
+
+def date_literal(node: exp.Literal) -> Reading:
+    """A string as a DATE.
+
+    Raises:
+        ConstructRefused: it is no date.
+    """
+    try:
+        day = dt.date.fromisoformat(node.name)
+    except ValueError:
+        raise ConstructRefused(
+            f"{shown(node)} is no date", remedy="Write dates as DATE '2024-03-01'.", position=position_of(node)
+        ) from None
+    ordinal = day.toordinal()
+    return Reading(cast(exp.Literal.string(day.isoformat()), "DATE"), Facts("DATE", ordinal, ordinal))
+
+
+RULES = {
+    exp.Literal: rule(literal, "this", "is_string"),
+    exp.Boolean: rule(boolean, "this"),
+    exp.Null: rule(null),
+    exp.Paren: rule(paren, "this"),
+    exp.Cast: rule(casting, "this", "to"),
+    exp.TryCast: rule(casting, "this", "to", "requires_string"),
+}

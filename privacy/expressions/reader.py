@@ -1,0 +1,83 @@
+"""The allow-list of scalar SQL: what has a rule may be used, everything else is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from sqlglot import exp
+
+from privacy.errors import ConstructRefused, RowsRefused
+from privacy.expressions.facts import Reading
+from privacy.expressions.rules import Rule
+from privacy.positions import position_of, shown
+
+Resolve = Callable[[exp.Column], Reading]
+
+
+class Reader:
+    """Reads expressions over columns that `resolve` knows.
+
+    Args:
+        resolve: facts of a column; raises NameRefused for one that it does not know.
+    """
+
+    def __init__(self, resolve: Resolve) -> None:
+        self._resolve = resolve
+
+    def read(self, node: exp.Expr) -> Reading:
+        """Facts and total form of `node`.
+
+        Raises:
+            QueryRefused: a construct outside the allow-list, or types that do not go together.
+        """
+        if isinstance(node, exp.Column):
+            return self._resolve(node)
+        rule = rules().get(type(node))
+        if rule is None:
+            raise _unknown(node)
+        for name, value in node.args.items():
+            if name not in rule.arguments and value not in (None, [], False):
+                raise ConstructRefused(
+                    f"`{shown(node)}`: weir does not know this form of {node.key.upper()}",
+                    remedy="Use its plain form; docs/sql.md lists what may be written.",
+                    position=position_of(node),
+                )
+        return rule.apply(self, node)
+
+    def value(self, node: exp.Expr) -> Reading:
+        """As `read`, for places where the unit's identifier may not stand."""
+        reading = self.read(node)
+        if reading.facts.identifier:
+            raise RowsRefused(
+                f"`{shown(node)}` identifies the privacy unit; it may be compared and counted, nothing else",
+                remedy="Leave it out of keys, arithmetic and functions.",
+                position=position_of(node),
+            )
+        return reading
+
+
+def _unknown(node: exp.Expr) -> ConstructRefused:
+    name = node.name if isinstance(node, exp.Anonymous) else node.key.upper()
+    what = "function" if isinstance(node, exp.Func) else "construct"
+    return ConstructRefused(
+        f"`{shown(node)}`: the {what} {name} is not on the allow-list",
+        remedy="docs/sql.md lists the functions and constructs that may be written.",
+        position=position_of(node),
+    )
+
+
+def rules() -> Mapping[type[exp.Expr], Rule]:
+    return _RULES
+
+
+def _collect() -> dict[type[exp.Expr], Rule]:
+    # Imported here because the rules' modules name Reader in their signatures.
+    from privacy.expressions import arithmetic, comparisons, conditionals, dates, literals, strings
+
+    found: dict[type[exp.Expr], Rule] = {}
+    for module in (literals, arithmetic, comparisons, conditionals, dates, strings):
+        found |= module.RULES
+    return found
+
+
+_RULES = _collect()
