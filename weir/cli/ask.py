@@ -1,0 +1,93 @@
+"""`weir query` and `weir explain`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from weir.cli.errors import shown_errors
+from weir.cli.parameters import At, Format, PlainFormat
+
+Sql = Annotated[str | None, typer.Argument(metavar="[SQL]", help="One SELECT, or `-` to read it from stdin.")]
+File = Annotated[Path | None, typer.Option("--file", "-f", help="Read the SQL from this file.")]
+RequireAll = Annotated[bool, typer.Option("--require-all", help="Refuse rather than answer without some province.")]
+MaxRows = Annotated[int | None, typer.Option(help="Rows of one person that count in a group; lowers the catalog's.")]
+MaxGroups = Annotated[int | None, typer.Option(help="Groups that one person may touch; lowers the catalog's.")]
+Epsilon = typer.Option("--epsilon", "-e", help="The most that any one person may lose, over all provinces.")
+
+
+def query(
+    at: At,
+    epsilon: Annotated[float, Epsilon],
+    sql: Sql = None,
+    file: File = None,
+    output: Annotated[Format, typer.Option("--format", help="A table for people, CSV or JSON.")] = Format.table,
+    require_all: RequireAll = False,
+    max_rows: MaxRows = None,
+    max_groups: MaxGroups = None,
+) -> None:
+    """Ask a question, pay its ε, print the answer with error bars."""
+    text = _sql(sql, file)
+    with shown_errors(text):
+        from weir.cli.progress import progress_lines
+        from weir.connection import connect
+
+        options = _options(require_all, max_rows, max_groups)
+        with connect(at) as con, progress_lines() as on_progress:
+            answer = con.sql(text, epsilon=epsilon, on_progress=on_progress, **options)
+        _print_answer(answer, output)
+
+
+def explain(
+    at: At,
+    sql: Sql = None,
+    epsilon: Annotated[float, Epsilon] = 1.0,
+    file: File = None,
+    output: Annotated[PlainFormat, typer.Option("--format", help="For people, or JSON.")] = PlainFormat.table,
+    require_all: RequireAll = False,
+    max_rows: MaxRows = None,
+    max_groups: MaxGroups = None,
+) -> None:
+    """Show what a question would run, cost and err; free of charge."""
+    text = _sql(sql, file)
+    with shown_errors(text):
+        from weir.cli.console import print_plain
+        from weir.connection import connect
+
+        with connect(at) as con:
+            plan = con.explain(text, epsilon=epsilon, **_options(require_all, max_rows, max_groups))
+        print_plain(plan, output)
+
+
+def _print_answer(answer: Any, output: Format) -> None:
+    from weir import export
+    from weir.cli.console import print_rich
+
+    if output is Format.csv:
+        export.write_csv(answer, sys.stdout)
+    elif output is Format.json:
+        export.write_json(export.to_dict(answer), sys.stdout)
+    else:
+        print_rich(answer)
+
+
+def _sql(sql: str | None, file: Path | None) -> str:
+    """The text of the query, from one of its three places."""
+    if (sql is None) == (file is None):
+        raise typer.BadParameter("Give the SQL as an argument, or `-` for stdin, or --file.")
+    if sql == "-":
+        return sys.stdin.read()
+    if sql is not None:
+        return sql
+    assert file is not None
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise typer.BadParameter(f"Cannot read {file} as UTF-8 text.") from None
+
+
+def _options(require_all: bool, max_rows: int | None, max_groups: int | None) -> dict[str, Any]:
+    return {"require_all": require_all, "max_rows": max_rows, "max_groups": max_groups}

@@ -1,0 +1,84 @@
+"""`weir node serve`, `weir node check` and `weir coordinator serve`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from privacy.errors import WeirError
+from weir.cli.errors import shown_errors
+
+node = typer.Typer(help="A province's node.", no_args_is_help=True)
+coordinator = typer.Typer(help="The region's coordinator.", no_args_is_help=True)
+
+Config = Annotated[Path, typer.Option("--config", help="Its TOML file.", dir_okay=False)]
+Listen = Annotated[str | None, typer.Option(help="HOST:PORT instead of the file's; port 0 lets the kernel choose.")]
+StopWithParent = Annotated[
+    bool, typer.Option("--stop-with-parent", help="Stop when stdin closes; report a failed start on stdout as JSON.")
+]
+
+
+@node.command("serve")
+def node_serve(config: Config, listen: Listen = None, stop_with_parent: StopWithParent = False) -> None:
+    """Answer for one province until SIGTERM or Ctrl-C."""
+    with shown_errors(), _watched(stop_with_parent):
+        from node.serve import serve
+
+        serve(config, listen=listen)
+
+
+@node.command("check")
+def node_check(config: Config) -> None:
+    """Say, before anything is served, whether the local data meets the regional standard."""
+    with shown_errors():
+        from node.check import check
+
+        from weir.cli.findings import print_findings
+
+        good = print_findings(check(config))
+    raise typer.Exit(0 if good else 1)
+
+
+@coordinator.command("serve")
+def coordinator_serve(
+    config: Config,
+    listen: Listen = None,
+    node: Annotated[
+        list[str] | None, typer.Option(metavar="PROVINCE=HOST:PORT", help="A node, instead of the file's; repeatable.")
+    ] = None,
+    stop_with_parent: StopWithParent = False,
+) -> None:
+    """Serve the region's researchers until SIGTERM or Ctrl-C."""
+    nodes = dict(_pair(text) for text in node or [])
+    with shown_errors(), _watched(stop_with_parent):
+        from coordinator.serve import serve
+
+        serve(config, listen=listen, nodes=nodes)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    province, found, address = text.partition("=")
+    if not (province and found and address):
+        raise typer.BadParameter(f"{text!r} is not PROVINCE=HOST:PORT.", param_hint="--node")
+    return province, address
+
+
+@contextmanager
+def _watched(stop_with_parent: bool) -> Iterator[None]:
+    """Under a parent: stop when it is gone, and hand it a failed start as a typed error on stdout."""
+    if not stop_with_parent:
+        yield
+        return
+    from weir.cli.parent_watch import stop_when_stdin_closes
+
+    stop_when_stdin_closes()
+    try:
+        yield
+    except WeirError as fault:
+        print(json.dumps({"failed": json.loads(fault.to_json())}), flush=True)
+        raise

@@ -1,0 +1,122 @@
+"""What a query would run, cost and err, before anything is spent."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from weir.budget import Budget, Missing
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+@dataclass(frozen=True)
+class MeasurePlan:
+    """One noisy number of each cell.
+
+    Attributes:
+        label: what it is in the researcher's words, for example `SUM(visits.cost)`.
+        epsilon: its share of the node's ε.
+        scale: of the Laplace noise, in the measure's own unit.
+        standard_error: predicted, in the measure's own unit.
+    """
+
+    label: str
+    kind: Literal["count", "sum"]
+    epsilon: float
+    scale: float
+    standard_error: float
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """What one node would do.
+
+    Attributes:
+        bounding: `none`, `clip` or `clip_and_limit`, and why in `bounding_reason`.
+        cells: how many groups are answered, empty ones too.
+        cells_digest: equal where two nodes answer the same groups.
+        relation: SQL of the rows that are aggregated, over the tables of the standard.
+        engine_sql: SQL that the node's engine would run.
+        already_released: the node has this release in its ledger; asking again costs nothing.
+    """
+
+    province: str
+    table: str
+    unit: str
+    keys: tuple[str, ...]
+    measures: tuple[MeasurePlan, ...]
+    bounding: str
+    bounding_reason: str
+    max_rows: int
+    max_groups: int
+    cells: int
+    cells_digest: str
+    epsilon: float
+    relation: str
+    engine: str
+    engine_sql: str
+    already_released: bool
+    budget: Budget
+
+
+@dataclass(frozen=True, repr=False)
+class Explanation:
+    """The plan of a query, free of charge.
+
+    >>> print(con.explain("SELECT year, AVG(visits) FROM panel GROUP BY year", epsilon=0.5))
+
+    Attributes:
+        epsilon: what the query would cost the region.
+        span: how many nodes may hold one person's records; each node spends epsilon / span.
+        nodes: the plans of the nodes that answered.
+        rest_sql: what the coordinator computes from the merged noisy numbers; costs nothing.
+        missing: provinces that did not answer.
+    """
+
+    sql: str
+    epsilon: float
+    span: int
+    nodes: tuple[NodePlan, ...]
+    rest_sql: str
+    notes: tuple[str, ...]
+    missing: tuple[Missing, ...]
+
+    @property
+    def merged_standard_errors(self) -> dict[str, float] | None:
+        """Predicted standard error of each plain count and sum over all nodes, by label.
+
+        None where nodes answer different groups (`GROUP BY province`): each cell then has its own node's error.
+        """
+        if len({node.cells_digest for node in self.nodes}) != 1:
+            return None
+        variances: dict[str, float] = {}
+        for node in self.nodes:
+            for measure in node.measures:
+                variances[measure.label] = variances.get(measure.label, 0.0) + measure.standard_error**2
+        return {label: math.sqrt(variance) for label, variance in variances.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            **asdict(self),
+            "epsilon_per_node": self.epsilon / self.span,
+            "merged_standard_errors": self.merged_standard_errors,
+        }
+
+    def __rich__(self) -> RenderableType:
+        from weir.explanation_view import explanation_text
+
+        return explanation_text(self)
+
+    def __repr__(self) -> str:
+        from weir.display import as_text
+
+        return as_text(self)
+
+    def _repr_html_(self) -> str:
+        from weir.explanation_view import explanation_html
+
+        return explanation_html(self)

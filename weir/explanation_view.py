@@ -1,0 +1,135 @@
+"""How an explanation looks: at a terminal and in a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from weir.display import grid, missing_lines, note_lines
+from weir.display_html import code, folded, missing_html, page, paragraph, table_html
+from weir.number_format import epsilon_text, error_text
+
+if TYPE_CHECKING:
+    from weir.explanation import Explanation, NodePlan
+
+_NODE_HEADER = ("province", "rows of", "groups", "bounding", "ε", "left now", "largest ε", "engine")
+_NODE_RIGHT = {2, 4, 5, 6}
+_FORMS = {"none": "none", "clip": "rows per group", "clip_and_limit": "rows per group, groups"}
+
+
+def explanation_text(plan: Explanation) -> RenderableType:
+    """Cost, each node's part, predicted errors, reasons, SQL."""
+    parts: list[RenderableType] = [Text(_cost(plan), style="bold")]
+    parts.append(_table(_NODE_HEADER, _NODE_RIGHT, _node_rows(plan), "What each province would do"))
+    header, rows = _error_table(plan)
+    parts.append(_table(header, set(range(1, len(header))), rows, _ERRORS_TITLE))
+    parts += [Text(line) for line in _reasons(plan)]
+    for title, sql in _sql(plan):
+        parts += [Text(f"\n{title}", style="bold"), Padding(Text(sql), (0, 0, 0, 2))]
+    return Group(*parts, *missing_lines(plan.missing), *note_lines(plan.notes))
+
+
+def explanation_html(plan: Explanation) -> str:
+    """The same as small HTML, the SQL folded away."""
+    header, rows = _error_table(plan)
+    return page(
+        paragraph(_cost(plan), grey=False),
+        table_html(_NODE_HEADER, _node_rows(plan), right=_NODE_RIGHT),
+        paragraph(_ERRORS_TITLE, grey=False),
+        table_html(header, rows, right=range(1, len(header))),
+        *map(paragraph, _reasons(plan)),
+        *missing_html(plan.missing),
+        *(paragraph(f"Note: {note}") for note in plan.notes),
+        *(folded(title, code(sql)) for title, sql in _sql(plan)),
+    )
+
+
+_ERRORS_TITLE = "Predicted standard error of one cell"
+
+
+def _table(header: tuple[str, ...], right: set[int], rows: list[list[str]], title: str) -> RenderableType:
+    table = grid(*(f">{name}" if place in right else name for place, name in enumerate(header)), title=title)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _cost(plan: Explanation) -> str:
+    free = bool(plan.nodes) and all(node.already_released for node in plan.nodes)
+    cost = "Nothing: released before" if free else f"ε = {epsilon_text(plan.epsilon)} for the region"
+    each = epsilon_text(plan.epsilon / plan.span)
+    where = "one node" if plan.span == 1 else f"up to {plan.span} nodes"
+    return f"Cost: {cost}; {each} at each node (a person's records may lie at {where}). This explanation is free."
+
+
+def _node_rows(plan: Explanation) -> list[list[str]]:
+    return [
+        [
+            node.province,
+            node.table,
+            f"{node.cells:,}",
+            _FORMS.get(node.bounding, node.bounding),
+            "0 (released before)" if node.already_released else epsilon_text(node.epsilon),
+            epsilon_text(node.budget.epsilon_left),
+            epsilon_text(node.budget.epsilon_per_query),
+            node.engine,
+        ]
+        for node in plan.nodes
+    ]
+
+
+def _error_table(plan: Explanation) -> tuple[tuple[str, ...], list[list[str]]]:
+    """A row a measure: its noise scale and error at each node, and for the region."""
+    labels = dict.fromkeys(measure.label for node in plan.nodes for measure in node.measures)
+    merged = plan.merged_standard_errors
+    rows = []
+    for label in labels:
+        found = {node.province: measure for node in plan.nodes for measure in node.measures if measure.label == label}
+        first = next(iter(found.values()))
+        each = [f"± {error_text(found[n.province].standard_error)}" if n.province in found else "" for n in plan.nodes]
+        region = [f"± {error_text(merged[label])}"] if merged is not None else []
+        rows.append([label, error_text(first.scale), *each, *region])
+    region_header = ("region",) if merged is not None else ()
+    return ("measure", "noise scale", *(node.province for node in plan.nodes), *region_header), rows
+
+
+def _reasons(plan: Explanation) -> Iterator[str]:
+    yield from dict.fromkeys(map(_reason, plan.nodes))
+
+
+def _reason(node: NodePlan) -> str:
+    limits = {
+        "none": "",
+        "clip": f" At most {node.max_rows:,} rows of one {node.unit} count in a group.",
+        "clip_and_limit": (
+            f" At most {node.max_rows:,} rows of one {node.unit} count in a group, and {node.max_groups:,} groups."
+        ),
+    }
+    reason = node.bounding_reason.strip().rstrip(".")
+    return f"Bounding per {node.unit}: {reason}.{limits.get(node.bounding, '')}"
+
+
+def _sql(plan: Explanation) -> Iterator[tuple[str, str]]:
+    """Titles and texts; nodes whose SQL differs in nothing but their name share one."""
+    shared: dict[str, list[NodePlan]] = {}
+    for node in plan.nodes:
+        shared.setdefault(node.engine_sql.replace(f"'{node.province}'", "'…'"), []).append(node)
+    for nodes in shared.values():
+        alike = ", ".join(node.province for node in nodes[1:])
+        title = f"SQL at {nodes[0].province}" + (f" (alike at {alike})" if alike else "")
+        yield title, _pretty(nodes[0].engine_sql)
+    yield "SQL above the privacy line, at the coordinator, free", _pretty(plan.rest_sql)
+
+
+def _pretty(sql: str) -> str:
+    import sqlglot
+    from sqlglot.errors import SqlglotError
+
+    try:
+        return sqlglot.transpile(sql, read="duckdb", write="duckdb", pretty=True)[0]
+    except (SqlglotError, IndexError):
+        return sql  # another engine's dialect: as it is

@@ -1,0 +1,69 @@
+"""Answers for machines: plain values, JSON, CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from dataclasses import asdict
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from weir.answer import Answer
+
+
+def receipt(answer: Answer) -> dict[str, Any]:
+    """What was asked, guaranteed and charged."""
+    return {
+        "sql": answer.sql,
+        "epsilon": answer.epsilon,
+        "epsilon_per_node": answer.epsilon_per_node,
+        "span": answer.span,
+        "charges": [asdict(charge) for charge in answer.charges],
+        "missing": [asdict(gone) for gone in answer.missing],
+        "notes": list(answer.notes),
+    }
+
+
+def to_dict(answer: Answer) -> dict[str, Any]:
+    """Rows and standard errors as lists of objects, and the receipt."""
+    return {
+        "columns": list(answer.columns),
+        "noisy_columns": list(answer.noisy_columns),
+        "rows": _records(answer.arrow()),
+        "standard_errors": _records(answer.error_table()),
+        **receipt(answer),
+    }
+
+
+def write_json(content: Any, out: IO[str]) -> None:
+    """Indented JSON, Chinese as it is, dates in ISO form."""
+    out.write(json.dumps(content, ensure_ascii=False, indent=2, default=str, allow_nan=False) + "\n")
+
+
+def write_csv(answer: Answer, out: IO[str]) -> None:
+    """One line a row; a column `<name>_se` behind each noisy column `<name>`."""
+    noisy = set(answer.noisy_columns)
+    header: list[str] = []
+    columns: list[list[object]] = []
+    for place, name in enumerate(answer.columns):
+        header.append(name)
+        columns.append(_values(answer.arrow().column(place)))
+        if name in noisy:
+            header.append(f"{name}_se")
+            columns.append(_values(answer.error_table().column(place)))
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(zip(*columns, strict=True))
+
+
+def _records(table: Any) -> list[dict[str, object]]:
+    names = table.column_names
+    columns = [_values(table.column(place)) for place in range(table.num_columns)]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _values(column: Any) -> list[object]:
+    """Python values; not-a-number and infinity, which JSON cannot hold, become None."""
+    values = column.to_pylist()
+    return [None if isinstance(value, float) and not math.isfinite(value) else value for value in values]
