@@ -54,10 +54,10 @@ def noisy(fragment: Fragment, exact: pa.Table) -> pa.Table:
     Returns:
         The columns of `fragment.cells`, then one int64 column a measure, in the order of the cells.
     """
-    release = fragment.cells
+    columns = {key.name: fragment.cells.column(key.name) for key in fragment.keys}
     for measure, sums in zip(fragment.measures, _dense(fragment, exact), strict=True):
-        release = release.append_column(measure.name, pa.array(_noised(measure, sums), pa.int64()))
-    return release
+        columns[measure.name] = pa.array(_noised(measure, sums), pa.int64())
+    return pa.table(columns)
 
 
 def _noised(measure: Measure, sums: list[int]) -> list[int]:

@@ -1,0 +1,97 @@
+"""SQL text → one SELECT whose clauses are all known."""
+
+from __future__ import annotations
+
+import logging
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from privacy.errors import ConstructRefused, Position, SyntaxRefused
+from privacy.positions import position_of, shown
+
+# sqlglot warns on a logger before it falls back to Command, which is refused below with an error of our own.
+logging.getLogger("sqlglot").setLevel(logging.ERROR)
+
+_CLAUSES = {"kind", "hint", "expressions", "from_", "joins", "where", "group", "having", "order", "limit", "offset"}
+_LATER = {
+    "distinct": ("DISTINCT", "Group by the columns instead: GROUP BY gives each combination once."),
+    "with_": ("WITH", "Write the query without common table expressions."),
+    "windows": ("WINDOW", "Compute ranks and shares from the answer, in pandas."),
+    "qualify": ("QUALIFY", "Use HAVING, ORDER BY and LIMIT."),
+    "sample": ("TABLESAMPLE", "Leave it out: noise is added by the nodes, sampling is not needed."),
+    "into": ("INTO", "Weir only reads: leave INTO out."),
+}
+_NOT_A_SELECT = "Write one SELECT with COUNT, SUM or AVG over a private table."
+
+
+def parse(sql: str) -> exp.Select:
+    """The one SELECT in `sql` (DuckDB's dialect).
+
+    Raises:
+        SyntaxRefused: it does not parse; with the position.
+        ConstructRefused: several statements, no SELECT, or a clause that is not answered.
+    """
+    statement = _one(_statements(sql))
+    if not isinstance(statement, exp.Select):
+        raise _not_a_select(statement)
+    for name, value in statement.args.items():
+        if name not in _CLAUSES and value not in (None, [], False):
+            raise _clause(name, value if isinstance(value, exp.Expr) else statement)
+    if statement.args.get("kind") or statement.args.get("hint"):
+        raise _clause("kind", statement)
+    return statement
+
+
+def _statements(sql: str) -> list[exp.Expr | None]:
+    try:
+        return list(sqlglot.parse(sql, dialect="duckdb"))
+    except SqlglotError as fault:
+        raise _syntax(fault) from None
+    except RecursionError:
+        raise SyntaxRefused("The query is nested too deeply.", remedy="Write it with fewer parentheses.") from None
+
+
+def _syntax(fault: SqlglotError) -> SyntaxRefused:
+    details = getattr(fault, "errors", None) or [{}]
+    first = details[0]
+    position = None
+    if first.get("line"):
+        # sqlglot counts the last column of the token that it could not use.
+        width = len(first.get("highlight") or " ")
+        position = Position(first["line"], max(1, first["col"] - width + 1))
+    token = first.get("highlight")
+    near = f" at `{token}`" if token else ""
+    what = (first.get("description") or "a text or comment is not closed").rstrip(".")
+    return SyntaxRefused(f"Syntax error{near}: {what}", remedy="Correct the SQL there.", position=position)
+
+
+def _one(statements: list[exp.Expr | None]) -> exp.Expr:
+    found = [
+        statement for statement in statements if statement is not None and not isinstance(statement, exp.Semicolon)
+    ]
+    if not found:
+        raise SyntaxRefused("There is no query.", remedy=_NOT_A_SELECT)
+    if len(found) > 1:
+        raise ConstructRefused(
+            f"There are {len(found)} statements; a request is one query",
+            remedy="Send them one at a time.",
+            position=position_of(found[1]),
+        )
+    return found[0]
+
+
+def _not_a_select(statement: exp.Expr) -> ConstructRefused:
+    if isinstance(statement, exp.SetOperation):
+        what, remedy = statement.key.upper(), "Send the queries one at a time."
+    elif isinstance(statement, exp.Query | exp.Pivot):
+        what, remedy = f"`{shown(statement)}`", _NOT_A_SELECT
+    else:
+        what, remedy = f"`{shown(statement)}` is no query; it", f"Weir only reads. {_NOT_A_SELECT}"
+    return ConstructRefused(f"{what} is not answered", remedy=remedy, position=position_of(statement))
+
+
+def _clause(name: str, value: exp.Expr) -> ConstructRefused:
+    title, remedy = _LATER.get(name, (name.strip("_").upper(), "Leave it out; docs/sql.md lists the clauses."))
+    return ConstructRefused(f"{title} is not answered", remedy=remedy, position=position_of(value))

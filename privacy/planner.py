@@ -1,0 +1,127 @@
+"""Request → plan: the pure function that coordinator and node both run (design.md §4, steps 2–4)."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from privacy.binding import bind
+from privacy.catalog import Catalog
+from privacy.domains import Cells, Domains, in_province
+from privacy.errors import DomainRefused, SyntaxRefused
+from privacy.fragment import Bounding, Fragment, Key, Measure, Plan
+from privacy.measures import RawMeasure
+from privacy.noise import laplace_scale
+from privacy.parsing import parse
+from privacy.positions import shown
+from privacy.request import Request
+from privacy.split import Split, split
+from privacy.stability import choose_bounding, sensitivity
+
+
+class Planner:
+    """Plans requests against one catalog. Thread-safe; the same request gives the same plan on every machine."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._domains = Domains(catalog)
+
+    def plan(self, request: Request) -> Plan:
+        """Fragments for every province that has rows to contribute, and the rest.
+
+        Raises:
+            QueryRefused: with the construct, its position and what to write instead.
+        """
+        try:
+            select = parse(request.sql)
+            cut = split(bind(select, self._catalog), _names(select), self._catalog)
+        except RecursionError:
+            raise SyntaxRefused("The query is nested too deeply.", remedy="Write it with fewer parentheses.") from None
+        cells = self._cells(cut)
+        span = min(self._catalog.span(cut.relation.table), len(cells))
+        epsilon = request.epsilon / span
+        fragments = {
+            province: _fragment(cut, request, province, groups, epsilon=epsilon) for province, groups in cells.items()
+        }
+        return Plan(fragments, cut.rest, request.epsilon, span, _notes(cut, fragments, span))
+
+    def _cells(self, cut: Split) -> dict[str, Cells]:
+        keys = [key.reading.sql for key in cut.keys]
+        found: dict[str, Cells] = {}
+        for province in self._catalog.region.provinces:
+            cells = self._domains.cells(cut.relation, keys, province, measures=len(cut.measures))
+            if cells is not None:
+                found[province] = cells
+        if not found:
+            raise DomainRefused(
+                "WHERE is never true: the catalog has no such value, so every answer would be empty",
+                remedy="Compare with values of the column's domain: see `weir catalog`.",
+            )
+        return found
+
+
+def _names(select: exp.Select) -> tuple[str, ...]:
+    """Names of the answer's columns: alias, column name, or the text as written; made distinct."""
+    found: list[str] = []
+    for item in select.expressions:
+        name = item.alias_or_name if item.alias or isinstance(item, exp.Column) else shown(item)
+        taken = found.count(name)
+        number = 1
+        while taken and f"{name}_{number}" in found:
+            number += 1
+        found.append(f"{name}_{number}" if taken else name)
+    return tuple(found)
+
+
+def _fragment(cut: Split, request: Request, province: str, cells: Cells, *, epsilon: float) -> Fragment:
+    bounding = choose_bounding(cut.relation, cut.keys, request.options, cells=cells.count)
+    share = epsilon / len(cut.measures)
+    return Fragment(
+        province=province,
+        table=cut.relation.table_name,
+        unit=cut.relation.table.unit,
+        relation=_relation_sql(cut, province, with_unit=bounding.form != "none"),
+        keys=tuple(Key(key.name, key.reading.facts.type, key.label) for key in cut.keys),
+        measures=tuple(_calibrated(measure, bounding, epsilon=share) for measure in cut.measures),
+        bounding=bounding,
+        epsilon=epsilon,
+        cell_count=cells.count,
+        cells_digest=cells.digest,
+        cells=cells.table,
+    )
+
+
+def _calibrated(raw: RawMeasure, bounding: Bounding, *, epsilon: float) -> Measure:
+    most = sensitivity(raw, bounding)
+    scale = laplace_scale(most, epsilon)
+    return Measure(**vars(raw), sensitivity=most, epsilon=epsilon, scale=scale)
+
+
+def _relation_sql(cut: Split, province: str, *, with_unit: bool) -> str:
+    relation = cut.relation
+    unit = [exp.alias_(exp.column(relation.table.unit_column, table=relation.alias), "u")] if with_unit else []
+    keys = [exp.alias_(in_province(key.reading.sql, relation, province), key.name) for key in cut.keys]
+    inputs = [exp.alias_(in_province(column.sql, relation, province), column.name) for column in cut.inputs]
+    items = [*unit, *keys, *inputs] or [exp.alias_(exp.Literal.number(1), "one")]
+    query = exp.select(*items).from_(exp.alias_(exp.to_table(relation.table_name), relation.alias, table=True))
+    for join in relation.joins:
+        query.append("joins", join.sql.copy())
+    for part in relation.conditions:
+        query = query.where(in_province(part, relation, province))
+    return query.sql(dialect="duckdb")
+
+
+def _notes(cut: Split, fragments: dict[str, Fragment], span: int) -> tuple[str, ...]:
+    table = cut.relation.table
+    notes = (
+        [f"One {table.unit} may have rows in {span} of the provinces asked; each spends ε / {span}."]
+        if span > 1
+        else []
+    )
+    forms = {fragment.bounding for fragment in fragments.values()}
+    limits = next(iter(forms))
+    if limits.form != "none":
+        notes.append(f"Of one {table.unit}, at most {limits.max_rows} rows count in a group of one province.")
+    if any(form.form == "clip_and_limit" for form in forms):
+        most = max(form.max_groups for form in forms)
+        notes.append(f"One {table.unit} counts in at most {most} groups of one province.")
+    return tuple(notes)

@@ -1,0 +1,226 @@
+"""The privacy line: a bound SELECT cut into keys and measures below it, and the rest above it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from sqlglot import exp
+
+from privacy.catalog import Catalog
+from privacy.errors import ConstructRefused, RowsRefused
+from privacy.expressions import Reader, Reading
+from privacy.expressions.comparisons import condition
+from privacy.fragment import OutputColumn, Rest
+from privacy.measures import Input, MeasureBook, RawMeasure, is_aggregate
+from privacy.positions import position_of, shown
+from privacy.relation import Relation, read_relation
+
+
+@dataclass(frozen=True)
+class KeyColumn:
+    """A group key: column `name` of the relation."""
+
+    name: str
+    label: str
+    reading: Reading
+
+
+@dataclass(frozen=True)
+class Split:
+    """A query on both sides of the line."""
+
+    relation: Relation
+    keys: tuple[KeyColumn, ...]
+    inputs: tuple[Input, ...]
+    measures: tuple[RawMeasure, ...]
+    rest: Rest
+
+
+def split(select: exp.Select, names: tuple[str, ...], catalog: Catalog) -> Split:
+    """Cut a bound SELECT at the privacy line.
+
+    Before: `SELECT kind, SUM(cost) / COUNT(*) AS mean FROM visits GROUP BY kind HAVING COUNT(*) > 9`
+    Below:  keys `kind` as k0; measures SUM(cost) as m0, COUNT(*) as m1
+    Above:  `SELECT k0 AS kind, a0 / a1 AS mean FROM (SELECT k0, m0 / 100 AS a0, m1 AS a1 FROM merged) WHERE a1 > 9`
+
+    Args:
+        names: of the answer's columns, as the researcher wrote them.
+
+    Raises:
+        QueryRefused: anything below or above the line that is not answered.
+    """
+    _refuse_rows(select)
+    relation = read_relation(select, catalog)
+    keys = _keys(select, relation)
+    book = MeasureBook(relation)
+    rest = _Above(select, keys, book).rest(names)
+    if not book.measures:
+        raise RowsRefused(
+            "The query names no aggregate", remedy="Ask for COUNT(*), COUNT(x), SUM(x) or AVG(x) of each group."
+        )
+    return Split(relation, keys, book.inputs, book.measures, rest)
+
+
+def _refuse_rows(select: exp.Select) -> None:
+    if select.args.get("group") or any(select.find_all(exp.AggFunc)):
+        return
+    unknown = next((found for found in select.find_all(exp.Anonymous) if found.name.upper() != "CLAMP"), None)
+    if unknown is not None:
+        raise ConstructRefused(
+            f"`{shown(unknown)}`: {unknown.name} is not on the allow-list",
+            remedy="Use COUNT(*), COUNT(x), SUM(x) or AVG(x); docs/sql.md lists the functions.",
+            position=position_of(unknown),
+        )
+    raise RowsRefused(
+        "The query returns rows; only aggregates leave a province",
+        remedy="Ask for COUNT(*), SUM(x) or AVG(x), with GROUP BY on columns that have a public domain.",
+        position=position_of(select.expressions[0]),
+    )
+
+
+def _keys(select: exp.Select, relation: Relation) -> tuple[KeyColumn, ...]:
+    group = select.args.get("group")
+    if group is None:
+        return ()
+    extra = [name for name, value in group.args.items() if value and name != "expressions"]
+    if extra:
+        raise ConstructRefused(
+            f"GROUP BY {extra[0].upper().replace('_', ' ')} is not answered",
+            remedy="Ask for each level on its own.",
+            position=position_of(group),
+        )
+    found: dict[exp.Expr, KeyColumn] = {}
+    for node in group.expressions:
+        node = node.this if isinstance(node, exp.Paren) else node
+        if isinstance(node, exp.Rollup | exp.Cube | exp.GroupingSets | exp.Tuple):
+            raise ConstructRefused(
+                f"`{shown(node)}` is not answered", remedy="Ask for each level on its own.", position=position_of(node)
+            )
+        if node not in found:
+            found[node] = KeyColumn(f"k{len(found)}", shown(node), relation.reader.value(node))
+    return tuple(found.values())
+
+
+class _Above:
+    """Builds the rest: the same SELECT over one row a group, in which each aggregate is a column `a0` …."""
+
+    def __init__(self, select: exp.Select, keys: tuple[KeyColumn, ...], book: MeasureBook) -> None:
+        self._select = select
+        self._keys = _by_node(select, keys)
+        self._book = book
+        self._columns: dict[str, Reading] = {}
+        self._aggregates: dict[exp.Expr, str] = {}
+        self._aliases = {item.alias: item.unalias() for item in select.expressions if item.alias}
+        self._reader = Reader(self._resolve)
+
+    def rest(self, names: tuple[str, ...]) -> Rest:
+        items = [self._read(item.unalias()) for item in self._select.expressions]
+        columns = tuple(OutputColumn(name, self._is_noisy(item)) for name, item in zip(names, items, strict=True))
+        named = [exp.alias_(item.sql.copy(), name, quoted=True) for name, item in zip(names, items, strict=True)]
+        query = exp.select(*named, exp.column("cell"))
+        having = self._select.args.get("having")
+        if having is not None:
+            query = query.where(condition(self._reader, self._placed(having.this)).sql)
+        for name in ("order", "limit", "offset"):
+            clause = self._select.args.get(name)
+            if clause is not None:
+                query.set(name, self._order(clause) if name == "order" else _literal_only(clause))
+        sql = query.from_(self._groups("merged")).sql(dialect="duckdb")
+        return Rest(sql, self._error_sql(columns, items), columns)
+
+    def _groups(self, source: str) -> exp.Subquery:
+        """One row a group of table `source`: the keys, and each aggregate from the measures."""
+        keys = [exp.column(key.name) for key in self._keys.values()]
+        values = [exp.alias_(self._columns[name].sql.copy(), name) for name in self._aggregates.values()]
+        return exp.select(exp.column("cell"), *keys, *values).from_(source).subquery("answered")
+
+    def _error_sql(self, columns: tuple[OutputColumn, ...], items: list[Reading]) -> str:
+        noisy = [item.sql.copy() for column, item in zip(columns, items, strict=True) if column.noisy]
+        if not noisy:
+            return ""
+        deviations = [exp.alias_(exp.StddevSamp(this=sql), f"se{number}") for number, sql in enumerate(noisy)]
+        query = exp.select(exp.column("cell"), *deviations).from_(self._groups("simulated"))
+        return query.group_by(exp.column("cell")).sql(dialect="duckdb")
+
+    def _is_noisy(self, item: Reading) -> bool:
+        aggregates = set(self._aggregates.values())
+        return item.facts.is_number and any(column.name in aggregates for column in item.sql.find_all(exp.Column))
+
+    def _read(self, node: exp.Expr) -> Reading:
+        return self._reader.value(self._placed(node))
+
+    def _placed(self, node: exp.Expr) -> exp.Expr:
+        """`node` with every key and aggregate replaced by a column that `_resolve` knows."""
+        key = self._keys.get(node)
+        if key is not None:
+            self._columns[key.name] = Reading(exp.column(key.name), replace(key.reading.facts, narrow=False))
+            return _column_at(key.name, node)
+        if is_aggregate(node):
+            return _column_at(self._aggregate(node), node)
+        if isinstance(node, exp.Column):
+            return node
+        placed = node.copy()
+        for child in list(placed.iter_expressions()):
+            new = self._placed(child)
+            if new is not child:
+                child.replace(new)
+        return placed
+
+    def _aggregate(self, node: exp.Expr) -> str:
+        if node not in self._aggregates:
+            reading = self._book.lower(node)
+            name = f"a{len(self._aggregates)}"
+            self._aggregates[node] = name
+            self._columns[name] = reading
+        return self._aggregates[node]
+
+    def _resolve(self, column: exp.Column) -> Reading:
+        known = self._columns.get(column.name) if column.table == _GROUPS else None
+        if known is not None:
+            return Reading(exp.column(column.name), known.facts)
+        if not column.table and column.name in self._aliases:
+            return self._read(self._aliases[column.name])
+        raise RowsRefused(
+            f"`{shown(column)}` is neither a group key nor inside an aggregate",
+            remedy=f"Add it to GROUP BY, or aggregate it: COUNT({shown(column)}).",
+            position=position_of(column),
+        )
+
+    def _order(self, clause: exp.Order) -> exp.Order:
+        terms = []
+        for term in clause.expressions:
+            if not isinstance(term, exp.Ordered) or term.args.get("with_fill"):
+                raise ConstructRefused(
+                    f"`{shown(term)}` is no ORDER BY term", remedy="Order by a column of the answer."
+                )
+            ordered = term.copy()
+            ordered.set("this", self._read(term.this).sql)
+            terms.append(ordered)
+        return exp.Order(expressions=terms)
+
+
+_GROUPS = "<groups>"  # no identifier of a query can be this
+
+
+def _column_at(name: str, node: exp.Expr) -> exp.Column:
+    """Column `name` of the groups, standing where `node` stood."""
+    column = exp.column(name, table=_GROUPS)
+    place = position_of(node)
+    if place is not None:
+        column.this.meta.update(line=place.line, col=place.column, start=0, end=0)
+    return column
+
+
+def _by_node(select: exp.Select, keys: tuple[KeyColumn, ...]) -> dict[exp.Expr, KeyColumn]:
+    group = select.args.get("group")
+    nodes = [node.this if isinstance(node, exp.Paren) else node for node in group.expressions] if group else []
+    return dict(zip(dict.fromkeys(nodes), keys, strict=True))
+
+
+def _literal_only(clause: exp.Expr) -> exp.Expr:
+    value = clause.args.get("expression")
+    if not (isinstance(value, exp.Literal) and value.name.isdigit()):
+        raise ConstructRefused(
+            f"`{shown(clause)}` must be a whole number", remedy="Write LIMIT 10.", position=position_of(clause)
+        )
+    return clause.copy()

@@ -1,0 +1,56 @@
+"""How much one unit can change a fragment: the form of bounding, and the sensitivity of each measure."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from privacy.catalog import PrivateTable
+from privacy.fragment import Bounding
+from privacy.measures import RawMeasure
+from privacy.relation import Relation
+from privacy.request import Options
+from privacy.split import KeyColumn
+
+
+def choose_bounding(relation: Relation, keys: tuple[KeyColumn, ...], options: Options, *, cells: int) -> Bounding:
+    """The cheapest sound form (see privacy/bounding.py), from public facts alone.
+
+    Args:
+        cells: how many groups there are at the node.
+    """
+    table, unit = relation.table, relation.table.unit
+    if table.rows_per_unit is not None:
+        rows = table.rows_per_unit * relation.multiplicity
+        reason = f"one row per {unit}" + (f", of which the joins make at most {rows}" if rows > 1 else "")
+        return Bounding("none", rows, min(rows, cells), reason)
+    max_rows, max_groups = _limits(table, options)
+    if not keys:
+        return Bounding("clip", max_rows, 1, "one group")
+    if all(_is_fixed(relation, key) for key in keys):
+        return Bounding("clip", max_rows, 1, f"the key is fixed per {unit}")
+    if cells <= max_groups:
+        return Bounding("clip", max_rows, cells, f"there are {cells} groups, no more than one {unit} may touch")
+    return Bounding("clip_and_limit", max_rows, max_groups, f"one {unit} may touch {max_groups} of {cells} groups")
+
+
+def sensitivity(measure: RawMeasure, bounding: Bounding) -> int:
+    """L1 sensitivity in steps: the most by which one unit's rows change the whole vector of sums at a node."""
+    rows = bounding.max_rows if bounding.form == "none" else bounding.max_rows * bounding.max_groups
+    return rows * max(abs(measure.low), abs(measure.high))
+
+
+def _limits(table: PrivateTable, options: Options) -> tuple[int, int]:
+    assert table.max_rows is not None
+    assert table.max_groups is not None
+    return min(table.max_rows, options.max_rows or table.max_rows), min(
+        table.max_groups, options.max_groups or table.max_groups
+    )
+
+
+def _is_fixed(relation: Relation, key: KeyColumn) -> bool:
+    """Whether every row of a unit has the same key."""
+    for column in key.reading.sql.find_all(exp.Column):
+        definition = relation.column(column)
+        if column.table != relation.alias or (definition is not None and not definition.fixed_per_unit):
+            return False
+    return True
