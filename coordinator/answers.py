@@ -1,0 +1,81 @@
+"""What the coordinator tells a client, as frozen values: protobuf starts at wire.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from coordinator.replies import Missing
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from coordinator.replies import Budget, Charge, Prepared
+    from privacy.fragment import Fragment
+
+
+@dataclass(frozen=True)
+class Started:
+    """The provinces that will work."""
+
+    provinces: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NodeDone:
+    """One province has released, `seconds` after it was asked to."""
+
+    province: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The regional answer.
+
+    Attributes:
+        rows: the answer.
+        standard_errors: the same shape, float64; NULL for what is not noisy.
+        charges: by province that answered.
+        epsilon: the regional guarantee.
+        span: how many nodes may hold one unit; each was charged at most epsilon / span.
+    """
+
+    rows: pa.Table
+    standard_errors: pa.Table
+    charges: tuple[Charge, ...]
+    missing: tuple[Missing, ...]
+    epsilon: float
+    span: int
+    notes: tuple[str, ...]
+
+
+Event = Started | NodeDone | Missing | Answer
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """What one node would be asked and would run."""
+
+    fragment: Fragment
+    prepared: Prepared
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a query would run and cost; nothing has been."""
+
+    nodes: tuple[NodePlan, ...]
+    rest_sql: str
+    epsilon: float
+    span: int
+    notes: tuple[str, ...]
+    missing: tuple[Missing, ...]
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """The budgets of the nodes that could be reached."""
+
+    budgets: tuple[Budget, ...]
+    missing: tuple[Missing, ...]

@@ -1,0 +1,26 @@
+"""What a query would run and cost, free: everything of query.py that comes before a release."""
+
+from __future__ import annotations
+
+from coordinator.answers import Explanation, NodePlan
+from coordinator.query import checked
+from coordinator.question import Tools, understood
+
+
+async def explanation(tools: Tools, raw: bytes) -> Explanation:
+    """The plan of the request in `raw`, with what each node would run.
+
+    Raises:
+        WeirError: whatever the query itself would be refused with.
+    """
+    question = await understood(tools, raw)
+    readiness = await checked(tools, question)
+    plan = question.plan
+    return Explanation(
+        nodes=tuple(NodePlan(plan.fragments[province], ready) for province, ready in readiness.ready.items()),
+        rest_sql=plan.rest.sql,
+        epsilon=plan.epsilon,
+        span=plan.span,
+        notes=plan.notes,
+        missing=readiness.missing,
+    )

@@ -1,0 +1,145 @@
+"""One query at many nodes, in two phases: everybody checks, and only then does anybody release."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from coordinator.answers import Budgets
+from coordinator.replies import Missing, Prepared, Released
+from privacy.errors import BudgetRefused, MismatchRefused, QueryRefused, RequestRefused, UnavailableError, WeirError
+
+if TYPE_CHECKING:
+    from coordinator.node_link import NodeLink
+    from privacy.fragment import Fragment
+
+PREPARE_S = 10.0  # checking reads no data: a node that takes longer counts as missing
+_REFUSALS = (RequestRefused, QueryRefused, BudgetRefused, MismatchRefused)  # the rest are faults of the node's own
+
+ReplyT = TypeVar("ReplyT")
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Which nodes are ready to release, and which are missing; by province."""
+
+    ready: dict[str, Prepared]
+    missing: tuple[Missing, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one node's release ended, `seconds` after it was asked."""
+
+    result: Released | Missing
+    seconds: float
+
+
+class FanOut:
+    """The nodes of the region.
+
+    Deadlines are times of the running loop's clock.
+    """
+
+    def __init__(self, links: Mapping[str, NodeLink]) -> None:
+        self._links = dict(links)
+
+    async def prepare(
+        self, raw: bytes, fragments: Mapping[str, Fragment], *, require_all: bool, deadline: float
+    ) -> Readiness:
+        """Ask every node of `fragments` to check its own; nothing is charged.
+
+        Raises:
+            WeirError: a node refuses; its own error, with the province before it.
+            UnavailableError: no node is reachable, or one is not and `require_all` is set.
+        """
+
+        async def ask(link: NodeLink) -> Prepared:
+            return await link.prepare(raw, fragments[link.province], deadline=sooner)
+
+        sooner = min(deadline, asyncio.get_running_loop().time() + PREPARE_S)
+        ready, faults = await self._everywhere(tuple(fragments), ask)
+        for province, fault in faults.items():
+            if isinstance(fault, _REFUSALS):
+                raise _at(province, fault)
+        missing = _missing(faults)
+        if missing and (require_all or not ready):
+            raise _too_few(missing, require_all=require_all)
+        return Readiness(ready, missing)
+
+    async def release(
+        self, raw: bytes, fragments: Mapping[str, Fragment], readiness: Readiness, *, deadline: float
+    ) -> AsyncGenerator[Outcome, None]:
+        """Have the nodes that are ready release; gives each as it ends. Close the iterator to stop the rest."""
+        start = asyncio.get_running_loop().time()
+
+        async def one(province: str, prepared: Prepared) -> Outcome:
+            fresh = not prepared.already_released
+            try:
+                result: Released | Missing = await self._links[province].release(
+                    raw, fragments[province], fresh=fresh, deadline=deadline
+                )
+            except WeirError as fault:
+                result = Missing(province, fault.message)
+            return Outcome(result, asyncio.get_running_loop().time() - start)
+
+        tasks = [asyncio.create_task(one(province, prepared)) for province, prepared in readiness.ready.items()]
+        try:
+            for ended in asyncio.as_completed(tasks):
+                yield await ended
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def budgets(self, *, deadline: float) -> Budgets:
+        """The budget of every node that can be reached."""
+        sooner = min(deadline, asyncio.get_running_loop().time() + PREPARE_S)
+        found, faults = await self._everywhere(tuple(self._links), lambda link: link.budget(deadline=sooner))
+        return Budgets(tuple(found.values()), _missing(faults))
+
+    async def introductions(self, *, timeout_s: float) -> dict[str, WeirError]:
+        """Ask every node who it is; gives the errors, by province."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        return (await self._everywhere(tuple(self._links), lambda link: link.introduce(deadline=deadline)))[1]
+
+    async def close(self) -> None:
+        await asyncio.gather(*(link.close() for link in self._links.values()))
+
+    async def _everywhere(
+        self, provinces: tuple[str, ...], ask: Callable[[NodeLink], Awaitable[ReplyT]]
+    ) -> tuple[dict[str, ReplyT], dict[str, WeirError]]:
+        async def one(province: str) -> ReplyT | WeirError:
+            if province not in self._links:
+                return UnavailableError("The coordinator knows no node of this province.")
+            try:
+                return await ask(self._links[province])
+            except WeirError as fault:
+                return fault
+
+        replies = dict(zip(provinces, await asyncio.gather(*map(one, provinces)), strict=True))
+        faults = {province: reply for province, reply in replies.items() if isinstance(reply, WeirError)}
+        found = {province: reply for province, reply in replies.items() if not isinstance(reply, WeirError)}
+        return found, faults
+
+
+def _missing(faults: Mapping[str, WeirError]) -> tuple[Missing, ...]:
+    return tuple(Missing(province, fault.message) for province, fault in faults.items())
+
+
+def _at(province: str, fault: WeirError) -> WeirError:
+    return type(fault)(f"{province}: {fault.message}", remedy=fault.remedy, position=fault.position)
+
+
+def _too_few(missing: tuple[Missing, ...], *, require_all: bool) -> UnavailableError:
+    reasons = "; ".join(f"{node.province}: {node.reason}" for node in missing)
+    if require_all:
+        return UnavailableError(
+            f"Not every province can answer, and the query requires all. {reasons}",
+            remedy="Ask again later, or without require_all. Nothing was charged.",
+        )
+    return UnavailableError(
+        f"No province can answer. {reasons}", remedy="Ask the region's steward. Nothing was charged."
+    )

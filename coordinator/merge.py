@@ -1,0 +1,131 @@
+"""Releases of several nodes → one table with a row per cell.
+
+Everything here is public or already noisy: merging is post-processing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from privacy.error_bars import Contribution
+from privacy.errors import InternalError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from privacy.fragment import Fragment
+
+_HALF = 32  # bits: sums run in two halves, so that they are exact whatever a node sends
+_LEAST, _GREATEST = -(2**63), 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The regional cells.
+
+    Attributes:
+        table: `cell` (int64, from 0), the keys `k0` …, the sums `m0` … (int64), sorted by the keys, NULL last.
+        contributions: which cells each node added to and with how much noise, for the error bars.
+    """
+
+    table: pa.Table
+    contributions: tuple[Contribution, ...]
+
+
+def checked_release(fragment: Fragment, release: pa.Table) -> pa.Table:
+    """`release` if it has the cells and columns that the fragment asks for.
+
+    Raises:
+        InternalError: the node answered something else.
+    """
+    keys = [key.name for key in fragment.keys]
+    names = [*keys, *(measure.name for measure in fragment.measures)]
+    fine = (
+        release.column_names == names
+        and release.num_rows == fragment.cell_count
+        and all(release.column(name).equals(fragment.cells.column(name)) for name in keys)
+        and all(
+            release.column(measure.name).type == pa.int64() and release.column(measure.name).null_count == 0
+            for measure in fragment.measures
+        )
+    )
+    if not fine:
+        raise InternalError("The node answered other cells than were asked for.")
+    return release
+
+
+def merge(fragments: Mapping[str, Fragment], releases: Mapping[str, pa.Table]) -> Merged:
+    """The sum of `releases`, cell by cell; a cell that only some nodes have is the sum over those.
+
+    Args:
+        fragments: by province, at least those of `releases`; keys and measures are the same in all.
+        releases: by province, at least one, each as `checked_release` gives it.
+    """
+    asked = [fragments[province] for province in sorted(releases)]
+    keys, places = _regional_cells(asked)
+    names = [measure.name for measure in asked[0].measures]
+    cells = [places[fragment.cells_digest] for fragment in asked]
+    columns: dict[str, pa.Array] = {}
+    for name in names:
+        parts = [releases[fragment.province].column(name).to_numpy() for fragment in asked]
+        columns[name] = pa.array(_exact_sum(keys.num_rows, cells, parts))
+    table = keys.add_column(0, "cell", pa.array(np.arange(keys.num_rows, dtype=np.int64)))
+    for name, column in columns.items():
+        table = table.append_column(name, column)
+    scales = [{measure.name: measure.scale for measure in fragment.measures} for fragment in asked]
+    return Merged(table, tuple(map(Contribution, cells, scales)))
+
+
+def _regional_cells(fragments: Sequence[Fragment]) -> tuple[pa.Table, dict[str, NDArray[np.int64]]]:
+    """The distinct keys of all nodes, sorted, and for each cells_digest the place of its cells among them."""
+    distinct = {fragment.cells_digest: fragment.cells for fragment in fragments}
+    if not fragments[0].keys:
+        return fragments[0].cells, {digest: np.zeros(1, dtype=np.int64) for digest in distinct}
+    together = pa.concat_tables(distinct.values())
+    _, first, place = np.unique(_codes(together), return_index=True, return_inverse=True)
+    keys = together.take(pa.array(first))
+    starts = np.cumsum([0, *(cells.num_rows for cells in distinct.values())])
+    spans = zip(distinct, starts[:-1], starts[1:], strict=True)
+    return keys, {digest: place[start:end].astype(np.int64) for digest, start, end in spans}
+
+
+def _codes(keys: pa.Table) -> NDArray[np.int64]:
+    """One number a row: equal where all keys are equal (NULL equals NULL), in the order of the keys."""
+    codes = np.zeros(keys.num_rows, dtype=np.int64)
+    for column in keys.columns:
+        ranks, count = _ranks(column)
+        # Dense again after every key, so that the product stays below rows × rows.
+        codes = np.unique(codes * count + ranks, return_inverse=True)[1].astype(np.int64)
+    return codes
+
+
+def _ranks(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], int]:
+    """The dense rank of each value, NULL after all others, and the number of ranks."""
+    encoded = column.combine_chunks().dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):  # older releases combine into one chunk instead of an array
+        encoded = encoded.combine_chunks()
+    count = len(encoded.dictionary)
+    order = np.empty(count + 1, dtype=np.int64)
+    order[pc.array_sort_indices(encoded.dictionary).to_numpy(zero_copy_only=False)] = np.arange(count)
+    order[count] = count
+    return order[encoded.indices.fill_null(count).to_numpy(zero_copy_only=False)], count + 1
+
+
+def _exact_sum(size: int, cells: Sequence[NDArray[np.int64]], parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Σ of `parts` at their cells; beyond an int64 it stays at the end of the range."""
+    high, low = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
+    for place, part in zip(cells, parts, strict=True):
+        high[place] += part >> _HALF  # a node has each cell once, so += loses nothing
+        low[place] += part & (2**_HALF - 1)
+    high += low >> _HALF
+    low &= 2**_HALF - 1
+    limit = 2 ** (63 - _HALF)
+    total = (np.clip(high, -limit, limit - 1) << _HALF) + low
+    return np.where(high >= limit, _GREATEST, np.where(high < -limit, _LEAST, total))

@@ -1,0 +1,77 @@
+"""A client's bytes → a planned question, or a refusal before any node is asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from privacy.errors import DomainRefused, MismatchRefused, RequestRefused
+from privacy.request import PLANNER_VERSION, Request
+
+if TYPE_CHECKING:
+    from coordinator.fanout import FanOut
+    from coordinator.rest import RestEngine
+    from privacy.fragment import Plan
+
+
+class Planning(Protocol):
+    """What the coordinator needs of `privacy.planner.Planner`."""
+
+    def plan(self, request: Request) -> Plan: ...
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What the pipelines work with.
+
+    Attributes:
+        now_unix_s: the clock that requests expire by.
+        deadline_s: the longest that one query may take.
+    """
+
+    planner: Planning
+    fanout: FanOut
+    rest: RestEngine
+    now_unix_s: Callable[[], float]
+    deadline_s: float
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request that was understood.
+
+    Attributes:
+        raw: the client's bytes, which go to every node verbatim.
+        deadline: time of the running loop's clock.
+    """
+
+    raw: bytes
+    request: Request
+    plan: Plan
+    deadline: float
+
+
+async def understood(tools: Tools, raw: bytes) -> Question:
+    """The question in `raw`.
+
+    Raises:
+        RequestRefused: malformed or expired.
+        MismatchRefused: made for another planner.
+        QueryRefused: the planner refuses the SQL.
+    """
+    deadline = asyncio.get_running_loop().time() + tools.deadline_s
+    request = Request.decode(raw)
+    if request.expires_unix_s <= tools.now_unix_s():
+        raise RequestRefused("The request has expired.", remedy="Ask again, and check the clock of your machine.")
+    if request.planner_version != PLANNER_VERSION:
+        raise MismatchRefused(
+            f"The request is for planner {request.planner_version}, the coordinator has {PLANNER_VERSION}.",
+            remedy="Install the coordinator's version of weir.",
+        )
+    # In a thread: a hard query takes a while to plan, and others' progress must not wait for it.
+    plan = await asyncio.to_thread(tools.planner.plan, request)
+    if not plan.fragments:
+        raise DomainRefused("The WHERE clause excludes every province.", remedy="Widen the condition on province.")
+    return Question(raw, request, plan, deadline)

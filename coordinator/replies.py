@@ -1,0 +1,66 @@
+"""What nodes reply, as frozen values: protobuf stops at wire.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which node answers, and which standard and planner it runs."""
+
+    province: str
+    catalog_digest: str
+    planner_version: int
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The privacy budget of one node, in ε."""
+
+    province: str
+    epsilon_total: float
+    epsilon_spent: float
+    epsilon_left: float
+    epsilon_per_query: float
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a node would run; nothing was read or charged."""
+
+    engine_sql: str
+    engine: str
+    budget: Budget
+    already_released: bool
+
+
+@dataclass(frozen=True)
+class Charge:
+    """What one release cost: `epsilon_charged` is 0 where it was in the node's ledger already."""
+
+    province: str
+    epsilon_charged: float
+    already_released: bool
+    snapshot: str
+    budget: Budget
+
+
+@dataclass(frozen=True)
+class Released:
+    """One node's noisy cells and their cost."""
+
+    cells: pa.Table
+    charge: Charge
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A province whose data are not in the answer, and why."""
+
+    province: str
+    reason: str
