@@ -1,0 +1,194 @@
+"""The embedded engine: one locked-down DuckDB that sees the configured sources and nothing else.
+
+Open → describe the sources → make the views → run SELECTs. After `open` no setting can be changed, no other file
+be read or written, no extension be loaded and no Python variable be seen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+import duckdb
+import pyarrow as pa
+
+from node.config import DatabaseSource, EngineSettings, NodeConfig
+from node.sources import Types, alias, describe, identifier, literal, scan
+from node.views import engine_type, view
+from privacy.catalog import Catalog, PublicTable
+from privacy.errors import ConfigError, DataError, InternalError
+
+_FIXED = (
+    "SET python_enable_replacements = false",
+    "SET autoinstall_known_extensions = false",
+    "SET autoload_known_extensions = false",
+    "SET allow_community_extensions = false",
+    "SET allow_persistent_secrets = false",
+    "SET TimeZone = 'UTC'",
+)
+_LOCK = ("SET enable_external_access = false", "SET lock_configuration = true")
+
+
+class Engine:
+    """Use `open`; `run` may be called from several threads at once.
+
+    Attributes:
+        name: of the engine and its version.
+        types: for each private table, the local columns and their types.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, config: NodeConfig, types: dict[str, Types]) -> None:
+        self.name = f"DuckDB {duckdb.__version__}"
+        self.types = types
+        self._connection = connection
+        self._catalog = config.catalog
+        self._sources = config.sources
+        self._time_limit_s = config.engine.time_limit_s
+        self._mutex = threading.Lock()
+        self._running: set[duckdb.DuckDBPyConnection] = set()
+        self._closed = False
+
+    @staticmethod
+    def open(config: NodeConfig) -> Engine:
+        """A locked engine over the sources of `config`, without views yet.
+
+        Raises:
+            DataError: a source cannot be read as what it is configured to be.
+            ConfigError: a setting or a public table that DuckDB cannot take.
+        """
+        config.temp_directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # spilled rows lie there
+        connection = duckdb.connect(":memory:")
+        try:
+            _configure(connection, config)
+            _create_public_tables(connection, config.catalog)
+            types = {name: describe(connection, source) for name, source in config.sources.items()}
+        except BaseException:
+            connection.close()
+            raise
+        return Engine(connection, config, types)
+
+    def describe_again(self) -> dict[str, Types]:
+        """The columns and types that the sources have now."""
+        with self._cursor() as cursor:
+            return {name: describe(cursor, source) for name, source in self._sources.items()}
+
+    def scan(self, table: str) -> str:
+        """What stands behind FROM to read the local rows of `table` as they are."""
+        return scan(self._sources[table], self.types[table])
+
+    def create_view(self, table: str, *, drop_null_units: bool) -> None:
+        """Make or replace the view of a private table whose structure is sound."""
+        source, standard = self._sources[table], self._catalog.private_tables[table]
+        scanned = self.scan(table)
+        statement = view(table, standard, source.columns, self.types[table], scanned, drop_null_units=drop_null_units)
+        with self._cursor() as cursor, _fixed_error():
+            cursor.execute(statement)
+
+    def run(self, sql: str) -> pa.Table:
+        """The result of one SELECT.
+
+        Raises:
+            InternalError: anything went wrong, or it took too long; the text says nothing of the data.
+        """
+        with self._cursor() as cursor, _fixed_error(), self._interruptible(cursor):
+            statements = cursor.extract_statements(sql)
+            if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
+                raise ValueError("not one SELECT")
+            cursor.execute("BEGIN TRANSACTION READ ONLY")
+            return cursor.sql(sql).to_arrow_table()
+
+    def interrupt(self) -> None:
+        """Stop every query that runs, and start none any more."""
+        with self._mutex:
+            self._closed = True
+            for cursor in self._running:
+                cursor.interrupt()
+
+    def close(self) -> None:
+        self.interrupt()
+        self._connection.close()
+
+    @contextlib.contextmanager
+    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._mutex:
+            if self._closed:
+                raise InternalError("The node is stopping.")
+            cursor = self._connection.cursor()
+        try:
+            yield cursor
+        finally:
+            cursor.close()
+
+    @contextlib.contextmanager
+    def _interruptible(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+        watchdog = threading.Timer(self._time_limit_s, cursor.interrupt)
+        watchdog.daemon = True
+        with self._mutex:
+            self._running.add(cursor)
+        watchdog.start()
+        try:
+            yield
+        finally:
+            watchdog.cancel()
+            with self._mutex:
+                self._running.discard(cursor)
+
+
+@contextlib.contextmanager
+def _fixed_error() -> Iterator[None]:
+    """Engine messages quote values ("could not convert 'Zhang San' …"): none of their text gets further."""
+    try:
+        yield
+    except Exception:
+        raise InternalError(
+            "The node's engine could not finish the query.",
+            remedy="Ask the node's operator to run `weir node check` and to look at the engine's limits.",
+        ) from None
+
+
+def _configure(connection: duckdb.DuckDBPyConnection, config: NodeConfig) -> None:
+    for source in config.sources.values():
+        if isinstance(source, DatabaseSource):
+            _attach(connection, source)
+    try:
+        for statement in (*_FIXED, *_settings(config.engine, config), *_LOCK):
+            connection.execute(statement)
+    except duckdb.Error as fault:
+        raise ConfigError(f"`engine`: DuckDB refuses a setting: {fault}") from None
+
+
+def _settings(engine: EngineSettings, config: NodeConfig) -> tuple[str, ...]:
+    files = [literal(str(file)) for source in config.sources.values() for file in source.files]
+    return (
+        f"SET memory_limit = {literal(engine.memory_limit)}",
+        f"SET threads = {engine.threads}",
+        f"SET temp_directory = {literal(str(config.temp_directory))}",
+        f"SET allowed_paths = [{', '.join(files)}]",
+        "SET parquet_metadata_cache = true",
+    )
+
+
+def _attach(connection: duckdb.DuckDBPyConnection, source: DatabaseSource) -> None:
+    try:
+        connection.execute(f"ATTACH {literal(str(source.database))} AS {identifier(alias(source))} (READ_ONLY)")
+    except duckdb.Error:
+        raise DataError(
+            f"The database of table `{source.table}` cannot be opened.",
+            remedy="Check that it is a DuckDB database and that no other process has it open for writing.",
+        ) from None
+
+
+def _create_public_tables(connection: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
+    for name, table in catalog.public_tables.items():
+        try:
+            _create_public_table(connection, name, table)
+        except duckdb.Error as fault:
+            raise ConfigError(f"The public table `{name}` of the catalog cannot be made: {fault}") from None
+
+
+def _create_public_table(connection: duckdb.DuckDBPyConnection, name: str, table: PublicTable) -> None:
+    columns = ", ".join(f"{identifier(column)} {engine_type(spec)}" for column, spec in table.columns.items())
+    places = ", ".join("?" for _ in table.columns)
+    connection.execute(f"CREATE TABLE {identifier(name)} ({columns})")
+    connection.executemany(f"INSERT INTO {identifier(name)} VALUES ({places})", [list(row) for row in table.rows])

@@ -1,0 +1,63 @@
+"""The promises of the catalog that the guarantee rests on: kept by the local data, or the node does not serve.
+
+`rows_per_unit = 1` and `fixed_per_unit` let the planner leave bounding out, so a broken promise would mean too little
+noise. A CSV line that does not parse could swallow other people's rows, so CSV must parse strictly.
+"""
+
+from __future__ import annotations
+
+from node.config import FileSource, Source
+from node.engine import Engine
+from node.finding import Finding
+from node.sources import identifier
+from node.views import standard_value
+from privacy.catalog import PrivateTable
+from privacy.errors import InternalError
+
+
+def parses(engine: Engine, source: Source) -> list[Finding]:
+    """An error where the lines of CSV files are not all well formed; every line is read."""
+    if not isinstance(source, FileSource) or source.format != "csv":
+        return []
+    every = ", ".join(f"max({identifier(column)})" for column in engine.types[source.table])
+    try:
+        engine.run(f"SELECT {every} FROM {engine.scan(source.table)}")
+    except InternalError:
+        message = "The CSV does not parse strictly: comma, double quotes, UTF-8, as many fields as the header."
+        return [Finding(source.table, "", "error", message)]
+    return []
+
+
+def rows_without_unit(engine: Engine, source: Source, table: PrivateTable) -> int:
+    """How many local rows have no unit; the view must drop them."""
+    local = source.columns[table.unit_column]
+    value = standard_value(table.columns[table.unit_column], local, engine.types[source.table][local], is_unit=True)
+    return _number(engine, f"SELECT count(*) FROM {engine.scan(source.table)} WHERE {value} IS NULL")
+
+
+def broken_promises(engine: Engine, name: str, table: PrivateTable) -> list[Finding]:
+    """An error for each promise that the view `name` does not keep; it must drop rows without unit already."""
+    unit, view = identifier(table.unit_column), identifier(name)
+    if table.rows_per_unit == 1:
+        several = _number(engine, f"SELECT count(*) FROM (FROM {view} SELECT 1 GROUP BY {unit} HAVING count(*) > 1)")
+        if several:
+            message = f"{several:,} units have more than one row, but the catalog says `rows_per_unit = 1`."
+            return [Finding(name, table.unit_column, "error", message)]
+        return []
+    fixed = [column for column, spec in table.columns.items() if spec.fixed_per_unit and column != table.unit_column]
+    return [finding for column in fixed for finding in _not_fixed(engine, name, unit, column)]
+
+
+def _not_fixed(engine: Engine, name: str, unit: str, column: str) -> list[Finding]:
+    value = identifier(column)
+    varies = f"min({value}) <> max({value}) OR count({value}) NOT IN (0, count(*))"  # NULL is a value too
+    grouped = f"FROM {identifier(name)} SELECT 1 GROUP BY {unit} HAVING {varies}"
+    units = _number(engine, f"SELECT count(*) FROM ({grouped})")
+    if not units:
+        return []
+    message = f"{units:,} units have several values, but the catalog says `fixed_per_unit`."
+    return [Finding(name, column, "error", message)]
+
+
+def _number(engine: Engine, sql: str) -> int:
+    return int(engine.run(sql).column(0)[0].as_py())

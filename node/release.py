@@ -1,0 +1,164 @@
+"""One release, from request to noisy bytes; nothing here talks to the network.
+
+guard → snapshot verified → reserve → engine → noise → settle → reply. Until `reserve` a refusal charges nothing; after
+it ε is spent whatever happens, and the same release may be asked again without a second charge.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from typing import Protocol
+
+import pyarrow as pa
+
+from node.guard import Asked, Guard
+from node.ledger import Ledger
+from node.one_at_a_time import OneAtATime
+from privacy.errors import DataError
+from privacy.fragment import Fragment
+
+
+class Runs(Protocol):
+    """An engine: the exact result of one SELECT."""
+
+    name: str
+
+    def run(self, sql: str) -> pa.Table: ...
+
+
+class Data(Protocol):
+    """What the engine reads, and whether it meets the standard."""
+
+    def snapshot(self) -> str: ...
+
+    def verify(self, current: str) -> None: ...
+
+
+class BoundedSql(Protocol):
+    """The rewrite that bounds what one unit contributes (privacy/bounding.py)."""
+
+    def __call__(self, fragment: Fragment, *, secret: str) -> str: ...
+
+
+@dataclass(frozen=True)
+class NodeBudget:
+    """The budget of this node in ε, and the most that one query may take of it."""
+
+    province: str
+    epsilon_total: float
+    epsilon_spent: float
+    epsilon_left: float
+    epsilon_per_query: float
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a release would run and cost."""
+
+    engine_sql: str
+    engine: str
+    budget: NodeBudget
+    already_released: bool
+
+
+@dataclass(frozen=True)
+class Released:
+    """A noisy answer.
+
+    Attributes:
+        release: Arrow IPC stream, as `ReleaseReply.release` describes it.
+        epsilon_charged: now; 0 where it was charged before.
+    """
+
+    release: bytes
+    epsilon_charged: float
+    already_released: bool
+    snapshot: str
+    budget: NodeBudget
+
+
+def release_id(fragment: Fragment, *, snapshot: str, catalog_digest: str) -> str:
+    """What makes two releases the same: SHA-256 over the canonical fragment, the snapshot and the catalog's digest."""
+    compared = {field.name: getattr(fragment, field.name) for field in fields(fragment) if field.compare}
+    content = [compared, snapshot, catalog_digest]
+    canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, default=asdict, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Releases:
+    """Prepares and makes the releases of one node; safe to use from several threads.
+
+    Attributes:
+        noise: gives the noisy release for a fragment and its exact result.
+    """
+
+    guard: Guard
+    ledger: Ledger
+    engine: Runs
+    data: Data
+    bounded_sql: BoundedSql
+    noise: Callable[[Fragment, pa.Table], pa.Table]
+    one_at_a_time: OneAtATime
+
+    def budget(self) -> NodeBudget:
+        """What is left."""
+        balance = self.ledger.balance()
+        return NodeBudget(
+            self.guard.province,
+            balance.epsilon_total,
+            balance.epsilon_spent,
+            balance.epsilon_left,
+            self.guard.epsilon_per_query,
+        )
+
+    def prepare(self, asked: Asked) -> Prepared:
+        """Every check of `release` that reads no data; charges nothing.
+
+        Raises:
+            WeirError: the refusals of `Guard.admit`, and BudgetRefused.
+        """
+        fragment = self.guard.admit(asked)
+        identity = self._identity(fragment, self.data.snapshot())
+        settled = self.ledger.inquire(identity, epsilon=fragment.epsilon)
+        # The SQL is shown to the researcher, so without the node's secret.
+        shown = self.bounded_sql(fragment, secret="…")
+        return Prepared(shown, self.engine.name, self.budget(), settled)
+
+    def release(self, asked: Asked) -> Released:
+        """The noisy answer, stored before it is returned.
+
+        Raises:
+            WeirError: the refusals of `prepare`, DataError, InternalError, and UnavailableError if a duplicate
+                waits too long.
+        """
+        fragment = self.guard.admit(asked)
+        snapshot = self.data.snapshot()
+        self.data.verify(snapshot)
+        identity = self._identity(fragment, snapshot)
+        with self.one_at_a_time.turn(identity):
+            reservation = self.ledger.reserve(identity, epsilon=fragment.epsilon)
+            answer = reservation.answer or self._run(fragment, identity, snapshot)
+        charged = fragment.epsilon if reservation.fresh else 0.0
+        return Released(answer, charged, reservation.answer is not None, snapshot, self.budget())
+
+    def _run(self, fragment: Fragment, identity: str, snapshot: str) -> bytes:
+        exact = self.engine.run(self.bounded_sql(fragment, secret=self.ledger.secret))
+        if self.data.snapshot() != snapshot:  # what ran was not what was verified
+            raise DataError("This node's data changed while the query ran.", remedy="Ask again.")
+        answer = _ipc(self.noise(fragment, exact))
+        self.ledger.settle(identity, answer)
+        return answer
+
+    def _identity(self, fragment: Fragment, snapshot: str) -> str:
+        return release_id(fragment, snapshot=snapshot, catalog_digest=self.guard.catalog_digest)
+
+
+def _ipc(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())

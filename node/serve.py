@@ -1,0 +1,130 @@
+"""The node daemon: start-up, loop, bounded shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
+from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
+
+from node.config import NodeConfig, load_config, loopback
+from node.data import ServedData
+from node.engine import Engine
+from node.guard import Guard
+from node.ledger import Ledger
+from node.one_at_a_time import OneAtATime
+from node.release import Releases
+from node.service import NodeService
+from privacy.bounding import bounded_sql
+from privacy.errors import ConfigError
+from privacy.noise import noisy
+from privacy.planner import Planner
+from protos.weir.v1 import node_pb2, node_pb2_grpc
+
+log = logging.getLogger(__name__)
+
+_GRACE_S = 5.0  # how long calls may finish after a stop signal
+_OPTIONS = (
+    ("grpc.max_receive_message_length", 64 * 2**20),
+    ("grpc.max_send_message_length", 64 * 2**20),
+    ("grpc.so_reuseport", 0),  # a second daemon on one port is a fault, not load balancing
+)
+_CONCURRENT_CALLS = 256
+_SERVICE = node_pb2.DESCRIPTOR.services_by_name["Node"].full_name
+
+
+def serve(config_path: Path, *, listen: str | None = None) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Args:
+        listen: HOST:PORT instead of the configured one.
+
+    Raises:
+        ConfigError, MismatchRefused: the configuration.
+        DataError: the data do not meet the standard.
+    """
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    config = load_config(config_path)
+    if listen is not None:
+        config = replace(config, listen=loopback(listen))
+    with contextlib.ExitStack() as held:
+        ledger = held.enter_context(contextlib.closing(_ledger(config)))
+        engine = held.enter_context(contextlib.closing(Engine.open(config)))
+        asyncio.run(_loop(config, _releases(config, ledger, engine), engine))
+
+
+def _ledger(config: NodeConfig) -> Ledger:
+    return Ledger(config.ledger, province=config.province, epsilon_total=config.budget.epsilon_total)
+
+
+def _releases(config: NodeConfig, ledger: Ledger, engine: Engine) -> Releases:
+    data = ServedData(engine, config, secret=ledger.secret)
+    data.verify_first()
+    guard = Guard(
+        province=config.province,
+        catalog_digest=config.catalog.digest,
+        epsilon_per_query=config.budget.epsilon_per_query,
+        planner=Planner(config.catalog),
+        clock=time.time,
+    )
+    return Releases(
+        guard=guard,
+        ledger=ledger,
+        engine=engine,
+        data=data,
+        bounded_sql=bounded_sql,
+        noise=noisy,
+        one_at_a_time=OneAtATime(timeout_s=2 * config.engine.time_limit_s),
+    )
+
+
+async def _loop(config: NodeConfig, releases: Releases, engine: Engine) -> None:
+    stop = _stop_signal()
+    server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_CONCURRENT_CALLS)
+    service = NodeService(releases, concurrent_queries=config.engine.concurrent_queries)
+    node_pb2_grpc.add_NodeServicer_to_server(service, server)
+    wellness = await _add_health(server)
+    reflection.enable_server_reflection((_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    address = _bound(server, config.listen)
+    await server.start()
+    print(json.dumps({"serving": "node", "province": config.province, "address": address}), flush=True)
+    await stop.wait()
+    log.info("stopping")
+    await wellness.enter_graceful_shutdown()
+    await server.stop(_GRACE_S)
+    engine.interrupt()  # threads whose calls are cancelled end soon, so that the process does
+
+
+def _stop_signal() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _add_health(server: grpc.aio.Server) -> health.aio.HealthServicer:
+    wellness = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(wellness, server)
+    for name in ("", _SERVICE):
+        await wellness.set(name, health_pb2.HealthCheckResponse.SERVING)
+    return wellness
+
+
+def _bound(server: grpc.aio.Server, listen: str) -> str:
+    """HOST:PORT that the server listens at, with the port that the kernel chose."""
+    try:
+        port = server.add_insecure_port(listen)
+    except RuntimeError:
+        port = 0
+    if port == 0:
+        raise ConfigError(f"`listen`: {listen} cannot be bound.", remedy="Choose a free port, or 0 for any.")
+    return f"{listen.rpartition(':')[0]}:{port}"

@@ -1,0 +1,105 @@
+"""Protobuf on one side, frozen dataclasses on the other; protobuf types stop here."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pyarrow as pa
+
+from node.guard import Asked
+from node.release import NodeBudget, Prepared, Released
+from privacy.errors import MismatchRefused
+from privacy.fragment import Bounding, Fragment, Key, Measure
+from protos.weir.v1 import fragment_pb2, node_pb2
+
+_KINDS: dict[int, Literal["count", "sum"]] = {
+    fragment_pb2.Measure.KIND_COUNT: "count",
+    fragment_pb2.Measure.KIND_SUM: "sum",
+}
+_FORMS: dict[int, Literal["none", "clip", "clip_and_limit"]] = {
+    fragment_pb2.Bounding.FORM_NONE: "none",
+    fragment_pb2.Bounding.FORM_CLIP: "clip",
+    fragment_pb2.Bounding.FORM_CLIP_AND_LIMIT: "clip_and_limit",
+}
+
+
+def asked(message: node_pb2.FragmentRequest) -> Asked:
+    """Raises: MismatchRefused: an enum value that this version does not know."""
+    return Asked(message.request, _fragment(message.fragment), message.catalog_digest)
+
+
+def _fragment(message: fragment_pb2.Fragment) -> Fragment:
+    return Fragment(
+        province=message.province,
+        table=message.table,
+        unit=message.unit,
+        relation=message.relation,
+        keys=tuple(Key(key.name, key.type, key.label) for key in message.keys),
+        measures=tuple(_measure(measure) for measure in message.measures),
+        bounding=_bounding(message.bounding),
+        epsilon=message.epsilon,
+        cell_count=message.cell_count,
+        cells_digest=message.cells_digest,
+        cells=pa.table({}),  # cells do not travel: the digest identifies them, the node derives them
+    )
+
+
+def _measure(message: fragment_pb2.Measure) -> Measure:
+    if message.kind not in _KINDS:
+        raise _unknown("kind of measure")
+    return Measure(
+        name=message.name,
+        label=message.label,
+        kind=_KINDS[message.kind],
+        input=message.input if message.HasField("input") else None,
+        low=message.low,
+        high=message.high,
+        weight=message.weight if message.HasField("weight") else None,
+        grid=message.grid,
+        centre=message.centre,
+        sensitivity=message.sensitivity,
+        epsilon=message.epsilon,
+        scale=message.scale,
+    )
+
+
+def _bounding(message: fragment_pb2.Bounding) -> Bounding:
+    if message.form not in _FORMS:
+        raise _unknown("form of bounding")
+    return Bounding(_FORMS[message.form], message.max_rows, message.max_groups, message.reason)
+
+
+def _unknown(what: str) -> MismatchRefused:
+    return MismatchRefused(
+        f"The fragment names a {what} that this node does not know.",
+        remedy="Run the same version of weir at client, coordinator and node.",
+    )
+
+
+def prepare_reply(prepared: Prepared) -> node_pb2.PrepareReply:
+    return node_pb2.PrepareReply(
+        engine_sql=prepared.engine_sql,
+        engine=prepared.engine,
+        budget=budget(prepared.budget),
+        already_released=prepared.already_released,
+    )
+
+
+def release_reply(released: Released) -> node_pb2.ReleaseReply:
+    return node_pb2.ReleaseReply(
+        release=released.release,
+        epsilon_charged=released.epsilon_charged,
+        already_released=released.already_released,
+        snapshot=released.snapshot,
+        budget=budget(released.budget),
+    )
+
+
+def budget(known: NodeBudget) -> node_pb2.Budget:
+    return node_pb2.Budget(
+        province=known.province,
+        epsilon_total=known.epsilon_total,
+        epsilon_spent=known.epsilon_spent,
+        epsilon_left=known.epsilon_left,
+        epsilon_per_query=known.epsilon_per_query,
+    )
