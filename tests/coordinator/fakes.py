@@ -138,9 +138,7 @@ class FakeNode(node_pb2_grpc.NodeServicer):
 
 
 async def abort(context: aio.ServicerContext, error: WeirError) -> None:
-    await context.abort(
-        grpc.StatusCode.FAILED_PRECONDITION, "raw text", ((ERROR_KEY, error.to_json().encode()),)
-    )
+    await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "raw text", ((ERROR_KEY, error.to_json().encode()),))
 
 
 def ipc(table: pa.Table) -> bytes:
