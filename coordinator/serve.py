@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
 from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
-from privacy.planner import Planner
 
 from coordinator.config import CoordinatorConfig, load_config
 from coordinator.fanout import FanOut
@@ -22,6 +21,7 @@ from coordinator.question import Tools
 from coordinator.rest import RestEngine
 from coordinator.service import CoordinatorService
 from privacy.errors import ConfigError, UnavailableError
+from privacy.planner import Planner
 from protos.weir.v1 import coordinator_pb2, coordinator_pb2_grpc
 
 if TYPE_CHECKING:

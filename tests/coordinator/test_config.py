@@ -84,7 +84,7 @@ def test_faults_of_arguments_name_the_argument(
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="coordinator.toml cannot be read"):
+    with pytest.raises(ConfigError, match=r"coordinator\.toml cannot be read"):
         load_config(tmp_path / "coordinator.toml")
-    with pytest.raises(ConfigError, match="no-catalog.toml cannot be read"):
+    with pytest.raises(ConfigError, match=r"no-catalog\.toml cannot be read"):
         load_config(written(tmp_path, 'catalog = "no-catalog.toml"\n'))
