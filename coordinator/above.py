@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from coordinator.merge import Merged
-    from coordinator.rest import RestEngine
+    from coordinator.rest import RestEngine, Session
     from privacy.fragment import Fragment, Plan
 
 NO_ERROR_BARS = "The standard errors of this answer could not be computed."
@@ -31,15 +31,14 @@ class Computed:
 
 
 def rehearse(rest: RestEngine, plan: Plan, *, timeout_s: float) -> None:
-    """Run the rest over no rows: what cannot work is refused before anything is charged.
+    """Bind the rest over no rows: what cannot work is refused before anything is charged.
 
     Raises:
         ConstructRefused: DuckDB refuses the types of the expressions over aggregates.
     """
     fragment = next(iter(plan.fragments.values()))
-    rest.run(plan.rest.sql, {"merged": _empty(fragment, pa.int64())}, timeout_s=timeout_s)
-    if plan.rest.error_sql:
-        rest.run(plan.rest.error_sql, {"simulated": _empty(fragment, pa.float64())}, timeout_s=timeout_s)
+    with rest.session(timeout_s=timeout_s) as session:
+        session.bind(plan.rest.sql, merged=_empty(fragment))
 
 
 def computed(
@@ -52,30 +51,35 @@ def computed(
         UnavailableError: it takes longer than `timeout_s`.
     """
     merged = merge(plan.fragments, releases)
+    with rest.session(timeout_s=timeout_s) as session:
+        rows, cells = _rows(session, plan, merged)
+        try:
+            deviations = _deviations(session, plan, merged, seed=seed)
+        except WeirError:  # the budget is spent: an answer without error bars is better than none
+            return Computed(rows, standard_errors(cells, None, plan.rest.columns), (NO_ERROR_BARS,))
+    return Computed(rows, standard_errors(cells, deviations, plan.rest.columns), ())
+
+
+def _rows(session: Session, plan: Plan, merged: Merged) -> tuple[pa.Table, pa.ChunkedArray]:
+    """The answer's rows, and the merged cell of each."""
     try:
-        table = rest.run(plan.rest.sql, {"merged": merged.table}, timeout_s=timeout_s)
+        table = session.run(plan.rest.sql, merged=merged.table)
     except ConstructRefused as fault:
         raise _after_release(fault) from None
-    columns = plan.rest.columns
-    cells = table.column(table.num_columns - 1).cast(pa.int64())
-    rows = table.select(range(table.num_columns - 1)).rename_columns([column.name for column in columns])
-    try:
-        deviations = _deviations(rest, plan, merged, seed=seed, timeout_s=timeout_s)
-    except WeirError:  # the budget is spent: an answer without error bars is better than none
-        return Computed(rows, standard_errors(cells, None, columns), (NO_ERROR_BARS,))
-    return Computed(rows, standard_errors(cells, deviations, columns), ())
+    last = table.num_columns - 1
+    names = [column.name for column in plan.rest.columns]
+    return table.select(range(last)).rename_columns(names), table.column(last)
 
 
-def _deviations(rest: RestEngine, plan: Plan, merged: Merged, *, seed: int, timeout_s: float) -> pa.Table | None:
+def _deviations(session: Session, plan: Plan, merged: Merged, *, seed: int) -> pa.Table | None:
     if not plan.rest.error_sql:
         return None
-    draws = simulated(merged.table, merged.contributions, seed=seed)
-    return rest.run(plan.rest.error_sql, {"simulated": draws}, timeout_s=timeout_s)
+    return session.run(plan.rest.error_sql, simulated=simulated(merged.table, merged.contributions, seed=seed))
 
 
-def _empty(fragment: Fragment, measure_type: pa.DataType) -> pa.Table:
+def _empty(fragment: Fragment) -> pa.Table:
     keys = [fragment.cells.schema.field(key.name) for key in fragment.keys]
-    measures = [pa.field(measure.name, measure_type) for measure in fragment.measures]
+    measures = [pa.field(measure.name, pa.int64()) for measure in fragment.measures]
     return pa.schema([pa.field("cell", pa.int64()), *keys, *measures]).empty_table()
 
 

@@ -6,6 +6,7 @@ What it sees is noisy already or public; the lock-down protects the coordinator,
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -13,7 +14,7 @@ import duckdb
 from privacy.errors import ConstructRefused, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import pyarrow as pa
 
@@ -28,56 +29,78 @@ _LOCKED_DOWN: dict[str, str | bool | int | float | list[str]] = {
 
 
 class RestEngine:
-    """One in-memory database; each run has a connection and temporary tables of its own, so runs may be concurrent."""
+    """One in-memory database; each session has a connection and temporary tables of its own, so many may be open."""
 
     def __init__(self, *, memory_limit: str = "2GB", threads: int = 2) -> None:
         settings = _LOCKED_DOWN | {"memory_limit": memory_limit, "threads": str(threads)}
         self._database = duckdb.connect(":memory:", config=settings)
         self._database.execute("SET lock_configuration = true")
-        self._lock = threading.Lock()  # guards _running and the opening of connections
-        self._running: set[duckdb.DuckDBPyConnection] = set()
+        self._lock = threading.Lock()  # guards _open and the opening of connections
+        self._open: set[duckdb.DuckDBPyConnection] = set()
 
-    def run(self, sql: str, tables: Mapping[str, pa.Table], *, timeout_s: float) -> pa.Table:
-        """The result of one SELECT over `tables`; blocks.
-
-        Raises:
-            ConstructRefused: it is no SELECT, or DuckDB cannot compute it.
-            UnavailableError: it takes longer than `timeout_s`, or the coordinator stops.
-        """
+    @contextmanager
+    def session(self, *, timeout_s: float) -> Iterator[Session]:
+        """Statements that together may take `timeout_s`; for one thread."""
         with self._lock:
             connection = self._database.cursor()
-            self._running.add(connection)
+            self._open.add(connection)
         alarm = threading.Timer(max(timeout_s, 0.0), connection.interrupt)
         alarm.start()
         try:
-            _check_select(connection, sql)
-            for name, table in tables.items():
-                connection.register(name, table)
-            return connection.sql(sql).to_arrow_table()
-        except duckdb.InterruptException:
-            raise UnavailableError(
-                "The part of the query above the aggregates takes too long.", remedy="Ask for fewer groups."
-            ) from None
-        except duckdb.Error as fault:
-            raise ConstructRefused(
-                f"The part of the query above the aggregates cannot be computed ({type(fault).__name__}).",
-                remedy="Check types and ranges of the expressions over aggregates.",
-            ) from None
+            yield Session(connection)
         finally:
             alarm.cancel()
             with self._lock:
-                self._running.discard(connection)
-            connection.close()
+                self._open.discard(connection)
+                connection.close()
 
     def close(self) -> None:
         """Interrupt what runs."""
         with self._lock:
-            for connection in self._running:
+            for connection in self._open:
                 connection.interrupt()
 
 
-def _check_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-    # Anything else could leave something behind in the shared database.
-    kinds = [statement.type for statement in connection.extract_statements(sql)]
-    if kinds != [duckdb.StatementType.SELECT]:
-        raise ConstructRefused("The part of the query above the aggregates is no single SELECT.")
+class Session:
+    """One connection. Its methods block, and raise
+
+    ConstructRefused: the SQL is no SELECT, or DuckDB cannot bind or compute it.
+    UnavailableError: the session's time is over, or the coordinator stops.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def bind(self, sql: str, **tables: pa.Table) -> None:
+        """Check names and types of one SELECT over `tables`, without computing anything."""
+        with _typed_errors():
+            self._bound(sql, tables)
+
+    def run(self, sql: str, **tables: pa.Table) -> pa.Table:
+        """The result of one SELECT over `tables`."""
+        with _typed_errors():
+            return self._bound(sql, tables).to_arrow_table()
+
+    def _bound(self, sql: str, tables: Mapping[str, pa.Table]) -> duckdb.DuckDBPyRelation:
+        # Anything but a SELECT could leave something behind in the shared database.
+        kinds = [statement.type for statement in self._connection.extract_statements(sql)]
+        if kinds != [duckdb.StatementType.SELECT]:
+            raise ConstructRefused("The part of the query above the aggregates is no single SELECT.")
+        for name, table in tables.items():
+            self._connection.register(name, table)
+        return self._connection.sql(sql)
+
+
+@contextmanager
+def _typed_errors() -> Iterator[None]:
+    try:
+        yield
+    except duckdb.InterruptException:
+        raise UnavailableError(
+            "The part of the query above the aggregates takes too long.", remedy="Ask for fewer groups."
+        ) from None
+    except duckdb.Error as fault:  # its text may repeat values
+        raise ConstructRefused(
+            f"The part of the query above the aggregates cannot be computed ({type(fault).__name__}).",
+            remedy="Check types and ranges of the expressions over aggregates.",
+        ) from None

@@ -17,16 +17,19 @@ if TYPE_CHECKING:
 MERGED = pa.table({"cell": [0, 1], "k0": ["a", None], "m0": [4, 6]})
 
 
+def run(sql: str, engine: RestEngine | None = None, *, timeout_s: float = 5, **tables: pa.Table) -> pa.Table:
+    with (engine or RestEngine()).session(timeout_s=timeout_s) as session:
+        return session.run(sql, **tables)
+
+
 def test_a_select_over_merged() -> None:
-    table = RestEngine().run(
-        "SELECT k0, m0 / 2 AS half, cell FROM merged ORDER BY m0 DESC", {"merged": MERGED}, timeout_s=5
-    )
+    table = run("SELECT k0, m0 / 2 AS half, cell FROM merged ORDER BY m0 DESC", merged=MERGED)
     assert table.to_pydict() == {"k0": [None, "a"], "half": [3.0, 2.0], "cell": [1, 0]}
 
 
 def test_the_order_of_merged_is_kept_without_order_by() -> None:
     many = pa.table({"cell": range(200_000)})
-    table = RestEngine().run("SELECT cell FROM merged WHERE cell % 2 = 0", {"merged": many}, timeout_s=5)
+    table = run("SELECT cell FROM merged WHERE cell % 2 = 0", merged=many)
     assert table["cell"].to_pylist() == list(range(0, 200_000, 2))
 
 
@@ -56,7 +59,7 @@ def test_nothing_else_works(sql: str, tmp_path: Path) -> None:
     file = tmp_path / "secret.csv"
     file.write_text("secret\n1\n")
     with pytest.raises(ConstructRefused) as caught:
-        RestEngine().run(sql.format(file=file), {"merged": MERGED}, timeout_s=5)
+        run(sql.format(file=file), merged=MERGED)
     assert "secret" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["secret.csv"]
 
@@ -65,32 +68,50 @@ def test_python_variables_and_other_runs_are_out_of_sight() -> None:
     engine = RestEngine()
     hidden = pa.table({"x": [1]})
     assert hidden.num_rows == 1
-    engine.run("SELECT * FROM merged", {"merged": MERGED}, timeout_s=5)
+    run("SELECT * FROM merged", engine, merged=MERGED)
     for name in ("hidden", "MERGED", "merged"):
         with pytest.raises(ConstructRefused):
-            engine.run(f"SELECT * FROM {name}", {}, timeout_s=5)
+            run(f"SELECT * FROM {name}", engine)
 
 
 def test_messages_do_not_repeat_values() -> None:
     table = pa.table({"k0": ["a value"], "cell": [0]})
     with pytest.raises(ConstructRefused) as caught:
-        RestEngine().run("SELECT k0::INTEGER, cell FROM merged", {"merged": table}, timeout_s=5)
+        run("SELECT k0::INTEGER, cell FROM merged", merged=table)
     assert "a value" not in str(caught.value)
 
 
 def test_a_rest_that_takes_too_long_ends() -> None:
     endless = "SELECT count(*) FROM range(1000000000) a, range(1000000000) b WHERE hash(a.range, b.range) = 0"
     with pytest.raises(UnavailableError, match="too long"):
-        RestEngine().run(endless, {}, timeout_s=0.2)
+        run(endless, timeout_s=0.2)
 
 
 def test_concurrent_runs_see_their_own_tables() -> None:
     engine = RestEngine()
 
-    def run(number: int) -> int:
+    def echo(number: int) -> int:
         table = pa.table({"cell": [0], "m0": [number]})
-        found: int = engine.run("SELECT m0, cell FROM merged", {"merged": table}, timeout_s=5)["m0"][0].as_py()
+        found: int = run("SELECT m0, cell FROM merged", engine, merged=table)["m0"][0].as_py()
         return found
 
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(run, range(200))) == list(range(200))
+        assert list(pool.map(echo, range(200))) == list(range(200))
+
+
+def test_closing_ends_what_runs() -> None:
+    engine = RestEngine()
+    endless = "SELECT count(*) FROM range(1000000000) a, range(1000000000) b WHERE hash(a.range, b.range) = 0"
+    with ThreadPoolExecutor(1) as pool, engine.session(timeout_s=60) as session:
+        running = pool.submit(session.run, endless)
+        while not running.done():
+            engine.close()
+        with pytest.raises(UnavailableError):
+            running.result()
+
+
+def test_bind_checks_types_without_computing() -> None:
+    with RestEngine().session(timeout_s=5) as session:
+        session.bind("SELECT sqrt(m0), cell FROM merged", merged=MERGED.slice(0, 0))
+        with pytest.raises(ConstructRefused, match="BinderException"):
+            session.bind("SELECT date_trunc('month', m0), cell FROM merged", merged=MERGED.slice(0, 0))
