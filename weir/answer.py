@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from rich.console import RenderableType
 
+NOISY_MARK = b"noisy"  # metadata of a field of the standard errors: b"true" or b"false"
+
 
 @dataclass(frozen=True)
 class Charge:
@@ -75,8 +77,7 @@ class Answer:
     @property
     def noisy_columns(self) -> tuple[str, ...]:
         """The columns that have error bars."""
-        places = range(self._errors.num_columns)
-        return tuple(self.columns[n] for n in places if self._errors.column(n).null_count < self._errors.num_rows)
+        return tuple(name for place, name in enumerate(self.columns) if self._noisy(place))
 
     def arrow(self) -> pa.Table:
         """The rows, as an Arrow table."""
@@ -126,16 +127,22 @@ class Answer:
         """Bars with error bars (a line where `x` is a date); needs matplotlib.
 
         Args:
-            x: the column along the axis; by default the first without noise.
+            x: the column along the axis; by default the columns without noise, side by side.
             y: the column that is drawn; by default the first with noise.
             ax: axes to draw on; new ones by default.
 
         Raises:
-            RequestRefused: no such column, or no matplotlib.
+            RequestRefused: no such column, several rows at one place, or no matplotlib.
         """
         from weir.plot import plot
 
         return plot(self, x, y, ax)
+
+    def _noisy(self, place: int) -> bool:
+        # The coordinator marks the columns, so that an answer without rows has the same ones; else the bars tell.
+        mark = (self._errors.schema.field(place).metadata or {}).get(NOISY_MARK)
+        bars = self._errors.column(place)
+        return bool(mark == b"true" if mark is not None else bars.null_count < len(bars))
 
     def __len__(self) -> int:
         return int(self._rows.num_rows)

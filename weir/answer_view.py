@@ -20,9 +20,12 @@ ROWS_SHOWN = 60
 def answer_text(answer: Answer) -> RenderableType:
     """A table with `value ± standard error`, then what it cost, who is missing and the notes."""
     columns = _columns(answer)
-    headers = [f">{name}" if _right(answer, place) else name for place, name in enumerate(answer.columns)]
-    table = grid(*headers)
-    aligned = [_aligned(column) for column in columns]
+    table = grid()
+    numeric = [_right(answer, place) for place in range(len(columns))]
+    for name, right in zip(answer.columns, numeric, strict=True):
+        # Figures are aligned by `_aligned`: where rich aligns them it strips the spaces behind the points.
+        table.add_column(Text(name, justify="right" if right else "left"), no_wrap=right)
+    aligned = [_aligned(column) if right else _plain(column) for column, right in zip(columns, numeric, strict=True)]
     for row in zip(*aligned, strict=True):
         table.add_row(*row)
     more = [Text(_more(answer), style="dim")] if len(answer) > ROWS_SHOWN else []
@@ -65,27 +68,27 @@ def _right(answer: Answer, place: int) -> bool:
     return bool(kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_decimal(kind))
 
 
+def _plain(column: list[Figure]) -> list[Text]:
+    return [Text.assemble(cell.value, (f" {cell.error}" if cell.error else "", "dim")) for cell in column]
+
+
 def _aligned(column: list[Figure]) -> list[Text]:
-    """Cells padded so that decimal points and ± stand in line."""
-    if not any(cell.error for cell in column):
-        return [Text(cell.value) for cell in column]
-    value_width = max(len(cell.value.partition(".")[2]) for cell in column)
-    error_width = max(len(cell.error.partition(".")[2]) for cell in column)
-    whole_width = max(len(cell.error.partition(".")[0]) for cell in column)
+    """Cells of one width, so that decimal points and ± stand in line."""
+    values = _on_the_point([cell.value for cell in column])
+    errors = _on_the_point([cell.error.removeprefix("± ") for cell in column])
     found = []
-    for cell in column:
-        whole, _, fraction = cell.error.partition(".")
-        error = whole[:2] + whole[2:].rjust(whole_width - 2) + _fraction(fraction, error_width) if cell.error else ""
-        value = cell.value.partition(".")[0] + _fraction(cell.value.partition(".")[2], value_width)
-        width = whole_width + (error_width + 1 if error_width else 0)
-        found.append(Text.assemble(value, " ", (error.ljust(width), "dim")))
+    for cell, value, error in zip(column, values, errors, strict=True):
+        sign = ("± " if cell.error else "  ") if any(errors) else ""
+        found.append(Text.assemble(value, " " if sign else "", (sign + error, "dim")))
     return found
 
 
-def _fraction(digits: str, width: int) -> str:
-    if not width:
-        return ""
-    return (f".{digits}" if digits else "").ljust(width + 1)
+def _on_the_point(numbers: list[str]) -> list[str]:
+    """Texts padded on both sides to one width, the decimal points in one column."""
+    halves = [number.partition(".") for number in numbers]
+    left = max((len(whole) for whole, _, _ in halves), default=0)
+    right = max((len(point + fraction) for _, point, fraction in halves), default=0)
+    return [whole.rjust(left) + (point + fraction).ljust(right) for whole, point, fraction in halves]
 
 
 def _more(answer: Answer) -> str:

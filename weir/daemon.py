@@ -42,15 +42,7 @@ class Daemon:
         self.name = name
         self._log: deque[str] = deque(maxlen=LOG_LINES)
         self._first_line: Future[str] = Future()
-        # A session of its own: Ctrl-C at the terminal reaches the parent alone, which then stops its daemons in order.
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,  # its end of file is how an orphan learns that the parent is gone
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=_environment(),
-            start_new_session=True,
-        )
+        self._process = _started(name, command)
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         self._readers = [
@@ -129,6 +121,22 @@ class Daemon:
         with stream:
             for line in stream:
                 self._log.append(line.decode(errors="replace").rstrip())
+
+
+def _started(name: str, command: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,  # its end of file is how an orphan learns that the parent is gone
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_environment(),
+            start_new_session=True,  # Ctrl-C at the terminal reaches the parent alone, which then stops its daemons
+        )
+    except OSError as fault:
+        raise UnavailableError(
+            f"The {name} cannot be started: {fault.strerror}.", remedy="Check the installation and the system's limits."
+        ) from None
 
 
 def _parsed(line: str) -> dict[str, object]:

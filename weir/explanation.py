@@ -18,13 +18,14 @@ class MeasurePlan:
 
     Attributes:
         label: what it is in the researcher's words, for example `SUM(visits.cost)`.
+        kind: an `average` is released as a sum of distances from the middle of the bounds, beside its count.
         epsilon: its share of the node's ε.
         scale: of the Laplace noise, in the measure's own unit.
-        standard_error: predicted, in the measure's own unit.
+        standard_error: predicted, in the measure's own unit; of an average, at most, and times the rows behind it.
     """
 
     label: str
-    kind: Literal["count", "sum"]
+    kind: Literal["count", "sum", "average"]
     epsilon: float
     scale: float
     standard_error: float
@@ -86,7 +87,7 @@ class Explanation:
 
     @property
     def merged_standard_errors(self) -> dict[str, float] | None:
-        """Predicted standard error of each plain count and sum over all nodes, by label.
+        """Predicted standard error of each measure over all nodes, by label.
 
         None where nodes answer different groups (`GROUP BY province`): each cell then has its own node's error.
         """

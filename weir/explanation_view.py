@@ -27,9 +27,9 @@ def explanation_text(plan: Explanation) -> RenderableType:
     parts.append(_table(_NODE_HEADER, _NODE_RIGHT, _node_rows(plan), "What each province would do"))
     header, rows = _error_table(plan)
     parts.append(_table(header, set(range(1, len(header))), rows, _ERRORS_TITLE))
-    parts += [Text(line) for line in _reasons(plan)]
+    parts += [Text(line) for line in (*_legend(plan), *_reasons(plan))]
     for title, sql in _sql(plan):
-        parts += [Text(f"\n{title}", style="bold"), Padding(Text(sql), (0, 0, 0, 2))]
+        parts += [Text(f"\n{title}", style="bold"), Padding(Text(sql), (0, 0, 0, 2), expand=False)]
     return Group(*parts, *missing_lines(plan.missing), *note_lines(plan.notes))
 
 
@@ -41,7 +41,7 @@ def explanation_html(plan: Explanation) -> str:
         table_html(_NODE_HEADER, _node_rows(plan), right=_NODE_RIGHT),
         paragraph(_ERRORS_TITLE, grey=False),
         table_html(header, rows, right=range(1, len(header))),
-        *map(paragraph, _reasons(plan)),
+        *map(paragraph, (*_legend(plan), *_reasons(plan))),
         *missing_html(plan.missing),
         *(paragraph(f"Note: {note}") for note in plan.notes),
         *(folded(title, code(sql)) for title, sql in _sql(plan)),
@@ -90,11 +90,18 @@ def _error_table(plan: Explanation) -> tuple[tuple[str, ...], list[list[str]]]:
     for label in labels:
         found = {node.province: measure for node in plan.nodes for measure in node.measures if measure.label == label}
         first = next(iter(found.values()))
-        each = [f"± {error_text(found[n.province].standard_error)}" if n.province in found else "" for n in plan.nodes]
-        region = [f"± {error_text(merged[label])}"] if merged is not None else []
-        rows.append([label, error_text(first.scale), *each, *region])
+        divisor = " / n" if first.kind == "average" else ""
+        errors = [found[node.province].standard_error if node.province in found else None for node in plan.nodes]
+        errors += [merged[label]] if merged is not None else []
+        shown = ["" if error is None else f"± {error_text(error)}{divisor}" for error in errors]
+        rows.append([label, error_text(first.scale), *shown])
     region_header = ("region",) if merged is not None else ()
     return ("measure", "noise scale", *(node.province for node in plan.nodes), *region_header), rows
+
+
+def _legend(plan: Explanation) -> list[str]:
+    averages = any(measure.kind == "average" for node in plan.nodes for measure in node.measures)
+    return ["n is the number of rows behind the average; its error is at most what is shown."] if averages else []
 
 
 def _reasons(plan: Explanation) -> Iterator[str]:

@@ -102,7 +102,7 @@ class Federation:
 
     def stop(self) -> None:
         """Stop every daemon, the coordinator first; harmless when nothing runs."""
-        daemons = self._running()
+        daemons = self._daemons()
         for daemon in daemons:
             daemon.terminate()
         deadline_s = time.monotonic() + STOP_S
@@ -131,11 +131,16 @@ class Federation:
         self._node_daemons[province] = daemon
         wait_until_serving(daemon.ready(timeout_s=_left(deadline_s)).address, timeout_s=_left(deadline_s))
 
+    @property
+    def process_ids(self) -> dict[str, int]:
+        """The daemons' process ids, by name."""
+        return {daemon.name: daemon.pid for daemon in self._daemons()}
+
     def dead(self) -> dict[str, str]:
         """Daemons that are not running any more: name → the last lines that they wrote."""
-        return {daemon.name: daemon.log for daemon in self._running() if not daemon.running}
+        return {daemon.name: daemon.log for daemon in self._daemons() if not daemon.running}
 
-    def _running(self) -> list[Daemon]:
+    def _daemons(self) -> list[Daemon]:
         found = [self._coordinator] if self._coordinator is not None else []
         return [*found, *self._node_daemons.values(), *self._starting]
 

@@ -36,7 +36,8 @@ def figure(value: object, standard_error: float | None) -> Figure:
     decimals = _decimals(standard_error)
     if decimals > _MOST_DECIMALS or abs(value) >= _LARGEST or standard_error >= _LARGEST:
         return Figure(_scientific(value, standard_error), f"± {standard_error:.1e}")
-    return Figure(_fixed(value, decimals), f"± {_fixed(standard_error, decimals)}")
+    digits = min(0, decimals) if isinstance(value, int) else decimals  # a count has no places after the point
+    return Figure(_fixed(value, digits), f"± {_fixed(standard_error, decimals)}")
 
 
 def plain_text(value: object) -> str:

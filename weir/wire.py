@@ -134,7 +134,7 @@ def _node_plan(message: coordinator.NodePlan) -> NodePlan:
 def _measure(message: fragment.Measure, part: fragment.Fragment) -> MeasurePlan:
     return MeasurePlan(
         label=message.label,
-        kind=_KINDS.get(message.kind, "sum"),
+        kind="average" if message.HasField("weight") else _KINDS.get(message.kind, "sum"),
         epsilon=message.epsilon,
         scale=message.scale * message.grid,
         standard_error=message.grid * math.sqrt(_variance_steps(message, part)),
@@ -142,7 +142,12 @@ def _measure(message: fragment.Measure, part: fragment.Fragment) -> MeasurePlan:
 
 
 def _variance_steps(message: fragment.Measure, part: fragment.Fragment) -> float:
-    """Of the plain count or sum, in steps²: a centred sum gets `centre × weight` added back, noise and all."""
+    """Of a count or sum, in steps²; of an average, of its distance sum S less the mean distance times its count N.
+
+    The error of S/N is about (noise of S − S/N × noise of N) / N (delta method), and |S/N| is within the bounds.
+    """
     own = laplace_variance(message.scale)
-    weights = [laplace_variance(other.scale) for other in part.measures if other.name == message.weight]
-    return own + (message.centre**2 * weights[0] if message.HasField("weight") and weights else 0.0)
+    if not message.HasField("weight"):
+        return own
+    weight = sum(laplace_variance(other.scale) for other in part.measures if other.name == message.weight)
+    return own + max(abs(message.low), abs(message.high)) ** 2 * weight

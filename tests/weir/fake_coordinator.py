@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pyarrow as pa
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+import weir
 from privacy.catalog import parse_catalog
 from privacy.errors import WeirError
 from protos.weir.v1 import coordinator_pb2 as messages
 from protos.weir.v1 import coordinator_pb2_grpc, fragment_pb2, node_pb2
+from tests.weir.fake_server import serving_health
 
 CATALOG_TOML = (Path(__file__).parent.parent / "federation" / "corpus_catalog.toml").read_text(encoding="utf-8")
 
@@ -74,7 +75,7 @@ def plan(province: str, *, digest: str = "d" * 64, released: bool = False) -> me
             scale=88.0,
         ),
         kinds(
-            name="m1", label="SUM(visits.cost)", kind=kinds.KIND_SUM, input="x0", low=-50000, high=50000, weight="m0",
+            name="m1", label="AVG(visits.cost)", kind=kinds.KIND_SUM, input="x0", low=-50000, high=50000, weight="m0",
             grid=0.01, centre=50000, sensitivity=550000, epsilon=0.125, scale=4400000.0,
         ),
     ]  # fmt: skip
@@ -157,15 +158,17 @@ class FakeCoordinator(coordinator_pb2_grpc.CoordinatorServicer):
 @contextmanager
 def serving(coordinator: FakeCoordinator | None, listen: str = "127.0.0.1:0") -> Iterator[str]:
     """The address of a server with health, and with `coordinator` if there is one."""
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=8))
-    status = health.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(status, server)
+    with serving_health(listen, partial(_add, coordinator)) as address:
+        yield address
+
+
+def _add(coordinator: FakeCoordinator | None, server: grpc.Server) -> None:
     if coordinator is not None:
         coordinator_pb2_grpc.add_CoordinatorServicer_to_server(coordinator, server)
-    port = server.add_insecure_port(listen)
-    server.start()
-    status.set("", health_pb2.HealthCheckResponse.SERVING)
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.stop(grace=0.2).wait()
+
+
+@contextmanager
+def connected(coordinator: FakeCoordinator | None) -> Iterator[weir.Connection]:
+    """A connection to a server with `coordinator`."""
+    with serving(coordinator) as address, weir.connect(address) as con:
+        yield con

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from rich.console import Console, RenderableType
 
 from weir.cli.parameters import PlainFormat
+from weir.display import as_text
 
 PIPE_WIDTH = 120  # where stdout is no terminal, tables must not shrink to rich's 80
 
@@ -20,9 +21,11 @@ class Shown(Protocol):
 
 
 def print_rich(shown: RenderableType) -> None:
-    """Print for a person, in colour on a terminal."""
-    terminal = sys.stdout.isatty()
-    Console(highlight=False, width=None if terminal else PIPE_WIDTH).print(shown)
+    """Print for a person, in colour on a terminal; without padding to the right where it goes to a file."""
+    if sys.stdout.isatty():
+        Console(highlight=False).print(shown)
+    else:
+        print(as_text(shown, width=PIPE_WIDTH))
 
 
 def print_plain(shown: Shown, output: PlainFormat) -> None:

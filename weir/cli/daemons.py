@@ -37,7 +37,6 @@ def node_check(config: Config) -> None:
     """Say, before anything is served, whether the local data meets the regional standard."""
     with shown_errors():
         from node.check import check
-
         from weir.cli.findings import print_findings
 
         good = print_findings(check(config))

@@ -1,0 +1,131 @@
+import datetime as dt
+import io
+import sys
+
+import matplotlib
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import weir
+from tests.weir.fake_coordinator import answer
+from weir.export import write_csv
+from weir.wire import answer_from
+
+matplotlib.use("agg")
+
+
+def _answer(**columns: tuple[list[object], list[float | None]]) -> weir.Answer:
+    rows = pa.table({name: values for name, (values, _) in columns.items()})
+    errors = pa.table({name: pa.array(bars, pa.float64()) for name, (_, bars) in columns.items()})
+    return answer_from(answer(rows, errors), "SELECT 1")
+
+
+def test_values_and_standard_errors_have_one_shape() -> None:
+    found = answer_from(answer(), "SELECT 1")
+    assert found.noisy_columns == ("n", "mean_cost")
+    assert found.standard_errors().shape == found.df().shape
+    assert found.standard_errors()["n"].tolist() == [14.1, 14.1, 14.1]
+    assert found.arrow().schema.field("n").type == pa.int64()
+    assert len(found) == 3
+
+
+def test_the_coordinators_mark_of_noisy_columns_holds_without_rows() -> None:
+    rows = pa.table({"k": pa.array([], pa.string()), "n": pa.array([], pa.int64())})
+    fields = [
+        pa.field("k", pa.float64(), metadata={"noisy": "false"}),
+        pa.field("n", pa.float64(), metadata={"noisy": "true"}),
+    ]
+    found = answer_from(answer(rows, pa.schema(fields).empty_table()), "SELECT 1")
+    assert found.noisy_columns == ("n",)
+    out = io.StringIO()
+    write_csv(found, out)
+    assert out.getvalue() == "k,n,n_se\n"
+
+
+def test_the_repr_lines_up_points_and_says_the_cost() -> None:
+    text = repr(answer_from(answer(), "SELECT 1"))
+    lines = text.splitlines()
+    assert lines[2].index("12,345 ± 14") + 3 == lines[3].index("987 ± 14")
+    assert lines[2].index(".457 ± 0.035") == lines[3].index(".5   ± 2.1")
+    assert "2,024" not in text
+    assert "ε = 0.5 for the region, 0.25 at each node" in text
+    assert "shanghai 0.25 (19.75 left); jiangsu 0 (released before; 19.75 left)" in text
+    assert "Missing: anhui (did not answer in time)" in text
+    assert "Note: A person with visits" in text
+
+
+def test_a_person_at_one_node_costs_what_was_asked() -> None:
+    text = repr(answer_from(answer(span=1), "SELECT 1"))
+    assert "at one node" in text
+    assert "at each node" not in text
+
+
+def test_html_escapes_what_the_query_named() -> None:
+    html = _answer(**{"<b>": (["<script>"], [None]), "n": ([1000], [3.0])})._repr_html_()
+    assert "<script>" not in html
+    assert "<b>" not in html
+    assert '1,000 <span style="opacity:.6">± 3.0</span>' in html
+    assert "Missing: anhui" in html
+    assert "traceback" not in html
+
+
+def test_long_answers_are_cut_for_people_only() -> None:
+    found = _answer(k=(list(range(100)), [None] * 100), n=([5.0] * 100, [1.0] * 100))
+    assert "40 more rows" in repr(found)
+    assert "40 more rows" in found._repr_html_()
+    assert len(found.df()) == 100
+
+
+def test_no_rows_and_no_noise_can_be_shown() -> None:
+    assert "ε = 0.5" in repr(_answer(k=([], []), n=([], [])))
+    assert "7" in repr(_answer(n=([7], [None])))
+
+
+def test_intervals_hold_for_one_nodes_laplace_noise() -> None:
+    # One node's noise is Laplace: a normal quantile of 1.96 standard errors would hold 93.7% of the time only.
+    noise = np.sort(-np.log1p(-np.linspace(0, 1, 20_001)[:-1]))  # quantiles of |Laplace(1)|, standard error √2
+    for confidence in (0.5, 0.9, 0.95, 0.99):
+        frame = _answer(n=([0.0], [2**0.5])).interval(confidence)
+        held = float(np.mean(noise <= frame["n_high"][0]))
+        assert held >= confidence - 1e-3
+        assert frame["n_low"][0] == -frame["n_high"][0]
+    assert list(frame.columns) == ["n", "n_low", "n_high"]
+
+
+def test_a_confidence_is_between_zero_and_one() -> None:
+    with pytest.raises(weir.RequestRefused):
+        _answer(n=([0.0], [1.0])).interval(95)
+
+
+def test_a_plot_has_bars_and_error_bars() -> None:
+    axes = answer_from(answer(), "SELECT 1").plot(y="n")
+    assert [bar.get_height() for bar in axes.patches] == [12345, 987, 3]
+    assert [label.get_text() for label in axes.get_xticklabels()] == [
+        "outpatient · 2023",
+        "inpatient · 2024",
+        "– · 2024",
+    ]
+    assert axes.get_ylabel() == "n"
+    low, high = axes.containers[0].lines[2][0].get_segments()[1][:, 1]
+    assert (low, high) == pytest.approx((987 - 14.1, 987 + 14.1))
+
+
+def test_dates_make_a_line() -> None:
+    days: list[object] = [dt.date(2024, 1, 1), dt.date(2024, 2, 1)]
+    axes = _answer(month=(days, [None, None]), n=([1, 2], [1.0, 1.0])).plot(x="month", y="n")
+    assert len(axes.lines) >= 1
+    assert not axes.patches
+
+
+def test_plots_refuse_what_they_cannot_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = answer_from(answer(), "SELECT 1")
+    with pytest.raises(weir.RequestRefused, match="no column `year_`"):
+        found.plot(x="year_")
+    with pytest.raises(weir.RequestRefused, match="Several rows"):
+        found.plot(x="year")
+    with pytest.raises(weir.RequestRefused, match="nothing to draw"):
+        _answer(n=([1.0], [1.0])).plot()
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(weir.RequestRefused, match="matplotlib"):
+        found.plot()
