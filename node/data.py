@@ -63,7 +63,7 @@ class ServedData:
 
     def _faults(self, current: str) -> list[Finding]:
         self._verified = None
-        if self._engine.describe_again() != self._engine.types:
+        if self._changed():
             return [Finding("", "", "error", "Columns or types changed since the node started.")]
         tables = self._config.catalog.private_tables
         found = [
@@ -74,6 +74,12 @@ class ServedData:
         faults = [finding for finding in found if finding.level == "error"]
         self._verified = None if faults else current
         return faults
+
+    def _changed(self) -> bool:
+        try:
+            return self._engine.describe_again() != self._engine.types
+        except DataError:
+            return True
 
 
 def prepare_view(engine: Engine, source: Source, table: PrivateTable) -> list[Finding]:

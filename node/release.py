@@ -141,7 +141,9 @@ class Releases:
         identity = self._identity(fragment, snapshot)
         with self.one_at_a_time.turn(identity):
             reservation = self.ledger.reserve(identity, epsilon=fragment.epsilon)
-            answer = reservation.answer or self._run(fragment, identity, snapshot)
+            answer = reservation.answer
+            if answer is None:
+                answer = self._run(fragment, identity, snapshot)
         charged = fragment.epsilon if reservation.fresh else 0.0
         return Released(answer, charged, reservation.answer is not None, snapshot, self.budget())
 

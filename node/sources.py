@@ -12,6 +12,8 @@ from privacy.errors import DataError
 
 Types = dict[str, str]  # local column name → DuckDB type; a type that is none where the files of a table disagree
 
+_LONGEST_HEADER_BYTES = 2**20
+
 
 def identifier(name: str) -> str:
     """`name` quoted as SQL identifier."""
@@ -68,8 +70,8 @@ def _columns(connection: duckdb.DuckDBPyConnection, scanned: str) -> Types:
 
 def _header(file: Path) -> Types:
     try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            names = next(csv.reader(lines), [])
+        with file.open("rb") as lines:
+            names = next(csv.reader([lines.readline(_LONGEST_HEADER_BYTES).decode("utf-8-sig")]), [])
     except (OSError, UnicodeDecodeError, csv.Error):
         raise DataError(f"{file.name} has no readable header.", remedy="Write CSV as UTF-8 with a header.") from None
     return {name: "VARCHAR" if names.count(name) == 1 else "several columns of one name" for name in names}

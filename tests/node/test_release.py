@@ -1,0 +1,203 @@
+"""A release with every part that it talks to replaced, or real, as the test needs."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from node.ledger import Ledger
+from node.one_at_a_time import OneAtATime
+from node.release import Releases, release_id
+from privacy.bounding import bounded_sql
+from privacy.errors import BudgetRefused, DataError, InternalError, RequestRefused, WeirError
+from privacy.fragment import Fragment
+from tests.node.makers import asked, catalog
+from tests.node.test_guard import guard
+
+SQL = "SELECT kind, COUNT(*) FROM visits GROUP BY kind"
+
+
+@dataclass
+class FakeEngine:
+    """Counts its runs; fails as long as `broken`."""
+
+    name: str = "fake 1"
+    broken: bool = False
+    runs: list[str] = field(default_factory=list)
+    gate: Callable[[], None] = lambda: None
+
+    def run(self, sql: str) -> pa.Table:
+        self.runs.append(sql)
+        self.gate()
+        if self.broken:
+            raise InternalError("The node's engine could not finish the query.")
+        return pa.table({"k0": ["inpatient"], "m0": [7]})
+
+
+@dataclass
+class FakeData:
+    """Two snapshots: what it says now, and whether that is sound."""
+
+    now: str = "snapshot-1"
+    sound: bool = True
+
+    def snapshot(self) -> str:
+        return self.now
+
+    def verify(self, current: str) -> None:
+        if not self.sound:
+            raise DataError("This node's data do not meet the regional standard, so it answers nothing.")
+
+
+def exact(fragment: Fragment, table: pa.Table) -> pa.Table:
+    return table
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with contextlib.closing(Ledger(tmp_path / "ledger", province="east", epsilon_total=1.0)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def releases(ledger: Ledger) -> Releases:
+    return Releases(
+        guard=guard(),
+        ledger=ledger,
+        engine=FakeEngine(),
+        data=FakeData(),
+        bounded_sql=bounded_sql,
+        noise=exact,
+        one_at_a_time=OneAtATime(timeout_s=60),
+    )
+
+
+def test_a_release_is_charged_stored_and_the_same_again_free(releases: Releases) -> None:
+    first, second = releases.release(asked(SQL)), releases.release(asked(SQL))
+    assert (first.epsilon_charged, first.already_released) == (0.5, False)
+    assert (second.epsilon_charged, second.already_released) == (0.0, True)
+    assert first.release == second.release
+    assert pa.ipc.open_stream(first.release).read_all().to_pydict() == {"k0": ["inpatient"], "m0": [7]}
+    assert first.snapshot == "snapshot-1"
+    assert second.budget.epsilon_left == 0.5
+    assert second.budget.epsilon_per_query == 2.0
+    assert len(releases.engine.runs) == 1
+
+
+def test_other_data_are_another_release(releases: Releases) -> None:
+    releases.release(asked(SQL))
+    releases.data.now = "snapshot-2"
+    assert releases.release(asked(SQL)).epsilon_charged == 0.5
+    assert len(releases.engine.runs) == 2
+
+
+def test_preparing_reads_nothing_and_charges_nothing(releases: Releases) -> None:
+    prepared = releases.prepare(asked(SQL))
+    assert not prepared.already_released
+    assert prepared.engine == "fake 1"
+    assert "SELECT" in prepared.engine_sql
+    assert not releases.engine.runs
+    assert prepared.budget.epsilon_spent == 0
+    releases.release(asked(SQL))
+    assert releases.prepare(asked(SQL)).already_released
+
+
+def test_the_secret_goes_to_the_engine_and_to_nobody_else(releases: Releases, ledger: Ledger) -> None:
+    limited = asked("SELECT DATE_TRUNC('month', day) AS month, COUNT(*) FROM visits GROUP BY month")
+    assert limited.fragment.bounding.form == "clip_and_limit"
+    assert ledger.secret not in releases.prepare(limited).engine_sql
+    releases.release(limited)
+    assert ledger.secret in releases.engine.runs[0]
+
+
+def test_what_does_not_fit_is_refused_before_anything_runs(releases: Releases) -> None:
+    releases.release(asked(SQL, epsilon=1.5))
+    another = asked("SELECT COUNT(*) FROM visits", epsilon=1.0)
+    for attempt in (releases.prepare, releases.release):
+        with pytest.raises(BudgetRefused, match=r"0\.25 of 1 left"):
+            attempt(another)
+    assert releases.budget().epsilon_spent == 0.75
+    assert releases.release(asked(SQL, epsilon=1.5)).already_released  # a spent budget still answers what it bought
+
+
+def test_refusals_charge_nothing(releases: Releases) -> None:
+    with pytest.raises(RequestRefused):
+        releases.release(asked(SQL, epsilon=5.0))
+    releases.data.sound = False
+    with pytest.raises(DataError):
+        releases.release(asked(SQL))
+    assert releases.budget().epsilon_spent == 0
+    assert not releases.engine.runs
+
+
+def test_a_failed_run_stays_charged_and_its_retry_is_free(releases: Releases) -> None:
+    releases.engine.broken = True
+    with pytest.raises(InternalError):
+        releases.release(asked(SQL))
+    assert releases.budget().epsilon_spent == 0.5
+    releases.engine.broken = False
+    retry = releases.release(asked(SQL))
+    assert (retry.epsilon_charged, retry.already_released) == (0.0, False)
+    assert releases.budget().epsilon_spent == 0.5
+
+
+def test_data_that_change_while_the_engine_runs_give_no_answer(releases: Releases, ledger: Ledger) -> None:
+    def change() -> None:
+        releases.data.now = "snapshot-2"
+
+    releases.engine.gate = change
+    with pytest.raises(DataError, match="changed while"):
+        releases.release(asked(SQL))
+    fragment = asked(SQL).fragment
+    old = release_id(fragment, snapshot="snapshot-1", catalog_digest=catalog().digest)
+    assert ledger.reserve(old, epsilon=0.5).answer is None
+
+
+def test_duplicates_at_once_run_once_and_get_the_same_bytes(releases: Releases) -> None:
+    counter = iter(range(100))
+    draws = replace(releases, noise=lambda fragment, table: table.append_column("draw", [[next(counter)]]))
+    together = threading.Barrier(6)
+
+    def one(_: int) -> tuple[bytes, float]:
+        together.wait(timeout=60)
+        released = draws.release(asked(SQL))
+        return released.release, released.epsilon_charged
+
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(one, range(6)))
+    assert len({answer for answer, _ in found}) == 1
+    assert sorted(charged for _, charged in found) == [0, 0, 0, 0, 0, 0.5]
+    assert len(releases.engine.runs) == 1
+
+
+def test_the_identity_covers_fragment_snapshot_and_catalog() -> None:
+    fragment = asked(SQL).fragment
+    ids = {
+        release_id(fragment, snapshot="a", catalog_digest="c"),
+        release_id(fragment, snapshot="b", catalog_digest="c"),
+        release_id(fragment, snapshot="a", catalog_digest="d"),
+        release_id(asked(SQL, epsilon=0.5).fragment, snapshot="a", catalog_digest="c"),
+        release_id(asked(SQL, province="west").fragment, snapshot="a", catalog_digest="c"),
+        release_id(replace(fragment, cells_digest="x"), snapshot="a", catalog_digest="c"),
+    }
+    assert len(ids) == 6
+    again = replace(asked(SQL).fragment, cells=pa.table({}))
+    assert release_id(again, snapshot="a", catalog_digest="c") in ids
+
+
+def test_another_nonce_is_the_same_release(releases: Releases) -> None:
+    releases.release(asked(SQL))
+    later = asked(SQL, expires_unix_s=1_999_999_999)
+    assert releases.release(later).already_released
+
+
+def test_errors_are_typed(releases: Releases) -> None:
+    with pytest.raises(WeirError):
+        releases.release(replace(asked(SQL), catalog_digest=""))
