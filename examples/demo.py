@@ -1,10 +1,13 @@
 """Five questions of a regional health office, answered by real daemons: `make demo`.
 
-Everything is made anew in build/demo: the data, the daemons and their ledgers.
+    python -m examples.demo [FOLDER]
+
+Everything is made anew in build/demo (or in FOLDER, which must not exist): data, daemons and their ledgers.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -34,7 +37,7 @@ REAL_AND_GENERATED = (
 HOW_TO_READ = "Each number is noisy on purpose: ± is its standard error. ε is what the answer costs in privacy."
 
 ASK_YOUR_OWN = """\
-  .venv/bin/weir up build/demo/yangtze              # in one terminal; it says at which address
+  .venv/bin/weir up {folder}/yangtze   # in one terminal; it says the coordinator's ADDRESS
   .venv/bin/weir query "SELECT sex, COUNT(*) FROM visits GROUP BY sex" --epsilon 1 --at ADDRESS"""
 
 
@@ -106,22 +109,22 @@ FROM visits WHERE away GROUP BY year ORDER BY year""",
 )
 
 
-def main() -> int:
+def main(folder: Path) -> int:
     """Prepare, ask, print; 0 when every question was answered."""
     console = Console(highlight=False)
     console.width = min(COLUMNS, console.width) if console.is_terminal else COLUMNS
     console.print(Text(REAL_AND_GENERATED))
     console.print(Text(HOW_TO_READ), Text(""), sep="\n")
-    shutil.rmtree(BUILD, ignore_errors=True)
     try:
-        panel = copy_federation(BUILD / "panel")
-        _ask(console, "The German health panel: real people", panel, PANEL, first=1)
-        generate(BUILD / "yangtze", visits=VISITS)
-        _ask(console, "The Yangtze delta: generated", BUILD / "yangtze", YANGTZE, first=1 + len(PANEL))
+        copy_federation(folder / "panel")
+        _ask(console, "The German health panel: real people", folder / "panel", PANEL, first=1)
+        generate(folder / "yangtze", visits=VISITS)
+        _ask(console, "The Yangtze delta: generated", folder / "yangtze", YANGTZE, first=1 + len(PANEL))
     except weir.WeirError as fault:
         console.print(Text(str(fault), style="red"))
         return 1
-    console.print(Text("Now ask your own:", style="bold"), ASK_YOUR_OWN, sep="\n")
+    console.print(Text("\nNow ask your own:", style="bold"))
+    console.print(Text(ASK_YOUR_OWN.format(folder=os.path.relpath(folder))))
     return 0
 
 
@@ -145,4 +148,6 @@ def _answer(console: Console, con: weir.Connection, number: int, question: Quest
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if len(sys.argv) == 1:
+        shutil.rmtree(BUILD, ignore_errors=True)
+    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else BUILD))
