@@ -35,7 +35,7 @@ class Request(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    sql: Annotated[str, Field(min_length=1, max_length=MAX_SQL_CHARACTERS)]
+    sql: Annotated[str, Field(max_length=MAX_SQL_CHARACTERS)]
     epsilon: Annotated[float, Field(gt=0, allow_inf_nan=False, le=1e9)]
     options: Options = Options()
     nonce: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]

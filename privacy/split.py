@@ -121,10 +121,11 @@ class _Above:
         having = self._select.args.get("having")
         if having is not None:
             query = query.where(condition(self._reader, self._placed(having.this)).sql)
-        for name in ("order", "limit", "offset"):
+        query.set("order", self._order(self._select.args.get("order")))
+        for name in ("limit", "offset"):
             clause = self._select.args.get(name)
             if clause is not None:
-                query.set(name, self._order(clause) if name == "order" else _literal_only(clause))
+                query.set(name, _literal_only(clause))
         sql = query.from_(self._groups("merged")).sql(dialect="duckdb")
         return Rest(sql, self._error_sql(columns, items), columns)
 
@@ -186,9 +187,10 @@ class _Above:
             position=position_of(column),
         )
 
-    def _order(self, clause: exp.Order) -> exp.Order:
+    def _order(self, clause: exp.Order | None) -> exp.Order:
+        """The order that was asked for; ties, and answers without ORDER BY, in the order of the cells."""
         terms = []
-        for term in clause.expressions:
+        for term in clause.expressions if clause is not None else ():
             if not isinstance(term, exp.Ordered) or term.args.get("with_fill"):
                 raise ConstructRefused(
                     f"`{shown(term)}` is no ORDER BY term", remedy="Order by a column of the answer."
@@ -196,7 +198,7 @@ class _Above:
             ordered = term.copy()
             ordered.set("this", self._read(term.this).sql)
             terms.append(ordered)
-        return exp.Order(expressions=terms)
+        return exp.Order(expressions=[*terms, exp.Ordered(this=exp.column("cell"))])
 
 
 _GROUPS = "<groups>"  # no identifier of a query can be this
@@ -219,7 +221,8 @@ def _by_node(select: exp.Select, keys: tuple[KeyColumn, ...]) -> dict[exp.Expr, 
 
 def _literal_only(clause: exp.Expr) -> exp.Expr:
     value = clause.args.get("expression")
-    if not (isinstance(value, exp.Literal) and value.name.isdigit()):
+    extra = [name for name, found in clause.args.items() if found and name != "expression"]
+    if extra or not (isinstance(value, exp.Literal) and value.name.isdigit()):
         raise ConstructRefused(
             f"`{shown(clause)}` must be a whole number", remedy="Write LIMIT 10.", position=position_of(clause)
         )

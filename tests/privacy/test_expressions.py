@@ -1,0 +1,208 @@
+"""The total forms of expressions never fail and stay within the facts that the reader states."""
+
+import math
+
+import duckdb
+import pytest
+import sqlglot
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlglot import exp
+
+from privacy.errors import BoundsRefused, ConstructRefused, QueryRefused, RowsRefused
+from privacy.expressions import Facts, Reader, Reading
+
+# Columns with every kind of facts; rows below keep to them, as the node's views do.
+COLUMNS = {
+    "small": Facts("BIGINT", -3, 3),
+    "positive": Facts("BIGINT", 1, 9),
+    "large": Facts("BIGINT", -(2**53), 2**53),
+    "free": Facts("BIGINT"),
+    "maybe": Facts("BIGINT", -5, 5, nullable=True),
+    "real": Facts("DOUBLE", -1e3, 1e3),
+    "wild": Facts("DOUBLE", nullable=True),
+    "flag": Facts("BOOLEAN"),
+    "day": Facts("DATE", 738156, 739251),
+    "code": Facts("VARCHAR"),
+}
+ROWS = """
+    SELECT * FROM (VALUES (-3), (0), (3)) AS a(small), (VALUES (1), (9)) AS b(positive),
+      (VALUES (-9007199254740992), (0), (9007199254740992)) AS c(large),
+      (VALUES (-9223372036854775808), (0), (9223372036854775807)) AS d(free), (VALUES (-5), (0), (NULL)) AS e(maybe),
+      (VALUES (-1e3::DOUBLE), (0.5::DOUBLE), (1e3::DOUBLE)) AS f(real),
+      (VALUES ('nan'::DOUBLE), ('inf'::DOUBLE), (-1e308::DOUBLE), (NULL)) AS g(wild), (VALUES (TRUE), (FALSE)) AS h(flag),
+      (VALUES (DATE '2022-01-01'), (DATE '2024-12-31')) AS i(day), (VALUES ('a'), ('')) AS j(code)
+"""
+READER = Reader(lambda column: Reading(column.copy(), COLUMNS[column.name]))
+
+
+@pytest.fixture(scope="module")
+def rows() -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(":memory:")
+    connection.execute(
+        "CREATE TABLE r AS SELECT small::BIGINT AS small, positive::BIGINT AS positive, large::BIGINT AS large, free::BIGINT AS free,"
+        f" maybe::BIGINT AS maybe, real, wild, flag, day, code FROM ({ROWS}) USING SAMPLE 400 ROWS (reservoir, 7)"
+    )
+    return connection
+
+
+def _numbers() -> st.SearchStrategy[str]:
+    leaves = st.sampled_from(
+        [
+            "small",
+            "positive",
+            "large",
+            "free",
+            "maybe",
+            "real",
+            "wild",
+            "0",
+            "1",
+            "2147483647",
+            "9223372036854775807",
+            "0.1",
+            "1e308",
+        ]
+    )
+    return st.recursive(leaves, _combine, max_leaves=8)
+
+
+def _combine(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    pair = st.tuples(inner, inner)
+    return st.one_of(
+        st.tuples(inner, st.sampled_from(["+", "-", "*", "/", "//", "%"]), inner).map(
+            lambda t: f"({t[0]} {t[1]} {t[2]})"
+        ),
+        inner.map(lambda x: f"(-{x})"),
+        st.tuples(st.sampled_from(["ABS", "ROUND", "FLOOR", "CEIL", "LN", "SQRT"]), inner).map(
+            lambda t: f"{t[0]}({t[1]})"
+        ),
+        st.tuples(st.sampled_from(["LEAST", "GREATEST", "COALESCE", "NULLIF"]), pair).map(
+            lambda t: f"{t[0]}({t[1][0]}, {t[1][1]})"
+        ),
+        st.tuples(_conditions(inner), pair).map(lambda t: f"CASE WHEN {t[0]} THEN {t[1][0]} ELSE {t[1][1]} END"),
+        inner.map(lambda x: f"CLAMP({x}, -10, 10)"),
+        inner.map(lambda x: f"CAST({x} AS DOUBLE)"),
+        inner.map(lambda x: f"CAST(CLAMP({x}, -1e6, 1e6) AS BIGINT)"),
+        st.sampled_from(["YEAR", "MONTH", "QUARTER", "DAY"]).map(lambda part: f"{part}(day)"),
+    )
+
+
+def _conditions(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    compared = st.tuples(inner, st.sampled_from(["<", "<=", "=", "<>", ">"]), inner).map(
+        lambda t: f"{t[0]} {t[1]} {t[2]}"
+    )
+    return st.one_of(
+        compared,
+        inner.map(lambda x: f"{x} IS NOT NULL"),
+        st.sampled_from(["flag", "code = 'a'", "day > DATE '2023-05-05'"]),
+    )
+
+
+@given(_numbers())
+@settings(max_examples=400, deadline=None)
+def test_total_and_within_facts(rows: duckdb.DuckDBPyConnection, text: str) -> None:
+    try:
+        reading = READER.read(sqlglot.parse_one(text, dialect="duckdb"))
+    except (BoundsRefused, ConstructRefused):
+        return
+    values = [row[0] for row in rows.execute(f"SELECT {reading.sql.sql(dialect='duckdb')} FROM r").fetchall()]
+    facts = reading.facts
+    present = [value for value in values if value is not None]
+    assert facts.nullable or len(present) == len(values)
+    if facts.bounded:
+        slack = 1e-9 * max(1.0, abs(facts.low), abs(facts.high))  # of rounding; measures are clamped once more
+        assert all(facts.low - slack <= value <= facts.high + slack for value in present)
+    assert facts.type == "DOUBLE" or all(isinstance(value, int) for value in present)
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high"),
+    [
+        ("small + positive", -2, 12),
+        ("small - positive", -12, 2),
+        ("small * positive", -27, 27),
+        ("-positive", -9, -1),
+        ("real / positive", -1000, 1000),
+        ("positive // 2", 0, 4),
+        ("free % 7", None, None),
+        ("positive % 7", 0, 7),
+        ("ABS(small)", 0, 3),
+        ("LEAST(small, positive)", -3, 3),
+        ("GREATEST(small, positive)", 1, 9),
+        ("COALESCE(maybe, 9)", -5, 9),
+        ("CASE WHEN flag THEN 1 ELSE 0 END", 0, 1),
+        ("CLAMP(wild, 0, 5)", 0, 5),
+        ("YEAR(day)", 2022, 2024),
+        ("CAST(flag AS BIGINT)", 0, 1),
+        ("LN(positive)", 0, math.log(9)),
+    ],
+)
+def test_intervals(text: str, low: float | None, high: float | None) -> None:
+    if low is None:
+        with pytest.raises(BoundsRefused):
+            READER.read(sqlglot.parse_one(text, dialect="duckdb"))
+        return
+    facts = READER.read(sqlglot.parse_one(text, dialect="duckdb")).facts
+    assert (facts.low, facts.high) == (low, high)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "RANDOM()",
+        "code = 5",
+        "code + 1",
+        "code LIKE code",
+        "real // 2",
+        "day > 'soon'",
+        "CAST(code AS DOUBLE)",
+        "NOT small",
+    ]
+    + [
+        "EXTRACT(EPOCH FROM day)",
+        "ROUND(real, small)",
+        "CLAMP(real, small, 5)",
+        "CLAMP(real, 5, 1)",
+        "CLAMP(real)",
+        "POW(real, 2)",
+    ]
+    + [
+        "SUM(real) OVER ()",
+        "code::VARCHAR",
+        "[1, 2]",
+        "{'a': 1}",
+        "code[1]",
+        "x -> x",
+        "IF(small, 1, 2)",
+        "small IN (positive)",
+    ],
+)
+def test_outside_the_allow_list(text: str) -> None:
+    with pytest.raises(ConstructRefused) as refusal:
+        READER.read(sqlglot.parse_one(text, dialect="duckdb"))
+    assert refusal.value.remedy
+
+
+def test_identifiers_may_be_compared_and_nothing_else() -> None:
+    reader = Reader(lambda column: Reading(column.copy(), Facts("BIGINT", identifier=True)))
+
+    def read(text: str) -> Reading:
+        return reader.read(sqlglot.parse_one(text, dialect="duckdb"))
+
+    for allowed in ("id = 4", "id <> 4", "id IN (1, 2)", "id BETWEEN 1 AND 2", "id IS NULL"):
+        assert read(allowed).facts == Facts("BOOLEAN", nullable=False)
+    for leak in (
+        "id + 1",
+        "-id",
+        "id % 2 = 0",
+        "CASE WHEN id > 3 THEN id END",
+        "COALESCE(id, 0)",
+        "ABS(id)",
+        "id || 'x'",
+        "NULLIF(id, 1)",
+    ):
+        with pytest.raises(QueryRefused):
+            read(leak)
+    with pytest.raises(RowsRefused):
+        reader.value(exp.column("id"))

@@ -1,0 +1,103 @@
+"""Noise: its exact distribution, its scale, and the shape of a release."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from scipy import stats
+
+from privacy.errors import InternalError
+from privacy.fragment import Fragment
+from privacy.noise import SATURATION, laplace_scale, laplace_variance, noisy, simulated_laplace
+from tests.privacy.corpus_planner import plan
+
+
+def _fragment(
+    sql: str = "SELECT visit_date, COUNT(*) FROM visits GROUP BY visit_date", epsilon: float = 1.0
+) -> Fragment:
+    return plan(sql, epsilon=epsilon).fragments["shanghai"]
+
+
+def _draws(fragment: Fragment, *, count: int) -> np.ndarray:
+    nothing = pa.table(
+        {
+            **{key.name: pa.array([], fragment.cells.schema.field(key.name).type) for key in fragment.keys},
+            "m0": pa.array([], pa.int64()),
+        }
+    )
+    parts: list[np.ndarray] = []
+    while sum(map(len, parts)) < count:
+        parts.append(noisy(fragment, nothing).column("m0").to_numpy())
+    return np.concatenate(parts)[:count]
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 60.0, 400.0])
+def test_the_noise_has_the_discrete_laplace_distribution(epsilon: float) -> None:
+    """χ² against P(k) = (1−q)/(1+q) q^|k|, q = exp(−1/scale); false alarm 1e-7 each."""
+    fragment = _fragment(epsilon=epsilon)
+    scale = fragment.measures[0].scale
+    draws = _draws(fragment, count=20_000)
+    q = math.exp(-1 / scale)
+    reach = max(1, round(3 * scale))
+    step = max(1, reach // 10)
+    edges = np.arange(-reach, reach + 1, step)
+    observed = np.histogram(draws, bins=[-np.inf, *(edges - 0.5), np.inf])[0]
+
+    def below(k: float) -> float:  # P(X < k) for integer k
+        return q ** (1 - k) / (1 + q) if k <= 0 else 1 - q**k / (1 + q)
+
+    cumulative = np.array([0.0, *(below(int(edge)) for edge in edges), 1.0])
+    expected = np.diff(cumulative) * len(draws)
+    enough = expected > 5
+    observed, expected = observed[enough], expected[enough]
+    statistic = float(((observed - expected) ** 2 / expected).sum())
+    assert stats.chi2.sf(statistic, len(expected) - 1) > 1e-7
+
+
+@pytest.mark.parametrize(("sensitivity", "epsilon"), [(1, 1.0), (55, 0.1), (5_500_000, 0.3), (7, 1e6), (3, 1 / 3)])
+def test_the_scale_is_the_least_that_the_guarantee_allows(sensitivity: int, epsilon: float) -> None:
+    scale = laplace_scale(sensitivity, epsilon)
+    assert sensitivity / epsilon <= scale <= sensitivity / epsilon * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("scale", [0.1, 0.7, 3.0, 1e4])
+def test_the_variance_is_that_of_the_mass_function(scale: float) -> None:
+    q = math.exp(-1 / scale)
+    reach = int(60 * scale) + 60
+    mass = np.array([(1 - q) / (1 + q) * q ** abs(k) for k in range(-reach, reach + 1)])
+    assert laplace_variance(scale) == pytest.approx(float((mass * np.arange(-reach, reach + 1) ** 2).sum()), rel=1e-6)
+
+
+def test_noise_that_is_too_small_is_never_released() -> None:
+    fragment = _fragment()
+    weak = dataclasses.replace(fragment.measures[0], scale=fragment.measures[0].scale / 2)
+    with pytest.raises(InternalError):
+        _draws(dataclasses.replace(fragment, measures=(weak,)), count=1)
+
+
+def test_every_cell_is_released_and_nothing_else() -> None:
+    fragment = _fragment("SELECT kind, COUNT(*) FROM visits GROUP BY kind", epsilon=1e6)
+    exact = pa.table({"k0": ["test", "no such kind", None], "m0": pa.array([5, 7, 9], pa.int64())})
+    release = noisy(fragment, exact)
+    assert release.column_names == ["k0", "m0"]
+    assert dict(zip(*(column.to_pylist() for column in release.columns), strict=True)) == {
+        "checkup": 0,
+        "emergency": 0,
+        "inpatient": 0,
+        "outpatient": 0,
+        "test": 5,
+    }
+
+
+def test_sums_saturate() -> None:
+    fragment = _fragment("SELECT SUM(cost) FROM visits", epsilon=1e6)
+    huge = pa.table({"m0": pa.array([2**100], pa.decimal128(38, 0))})
+    assert noisy(fragment, huge).column("m0").to_pylist() == [pytest.approx(SATURATION)]
+
+
+def test_simulated_noise_is_repeatable_and_of_the_same_variance() -> None:
+    draws = simulated_laplace(50.0, (200_000,), seed=3)
+    assert np.array_equal(draws, simulated_laplace(50.0, (200_000,), seed=3))
+    assert draws.var() == pytest.approx(laplace_variance(50.0), rel=0.05)

@@ -1,0 +1,179 @@
+"""The planner's rewrites as fixtures, and the public facts of its plans."""
+
+from pathlib import Path
+
+import pytest
+import sqlglot
+
+from privacy.bounding import bounded_sql
+from privacy.fragment import Fragment
+from tests.privacy.corpus_planner import catalog, plan
+
+FIXTURES = Path(__file__).parent / "fixtures" / "planner.sql"
+SECRET = "5ec2e7"
+
+
+def _written(sql: str) -> tuple[str, str]:
+    planned = plan(sql)
+    node = bounded_sql(planned.fragments["shanghai"], secret=SECRET)
+    return _spread(node), _spread(planned.rest.sql)
+
+
+def _spread(sql: str) -> str:
+    return sqlglot.parse_one(sql, dialect="duckdb").sql(dialect="duckdb", pretty=True, comments=False)
+
+
+def _cases() -> list[tuple[str, str, str]]:
+    statements = [part.strip() for part in FIXTURES.read_text().split(";\n") if part.strip()]
+    return [
+        (statements[at], _spread(statements[at + 1]), _spread(statements[at + 2]))
+        for at in range(0, len(statements), 3)
+    ]
+
+
+@pytest.mark.parametrize(("query", "node", "rest"), _cases())
+def test_rewrite(query: str, node: str, rest: str) -> None:
+    assert _written(query) == (node, rest)
+
+
+def test_one_row_per_unit_is_a_single_aggregate_scan() -> None:
+    sql = bounded_sql(
+        plan("SELECT sex, COUNT(*), AVG(birth_year) FROM residents GROUP BY sex").fragments["anhui"], secret=SECRET
+    )
+    tree = sqlglot.parse_one(sql, dialect="duckdb")
+    assert not list(tree.find_all(sqlglot.exp.Window))
+    assert len(list(tree.find_all(sqlglot.exp.Group))) == 1
+    assert " u" not in sql
+
+
+def _cells(sql: str, province: str = "shanghai") -> list[dict[str, object]]:
+    return plan(sql).fragments[province].cells.to_pylist()
+
+
+def test_cells_come_from_the_catalog() -> None:
+    assert [cell["k0"] for cell in _cells("SELECT kind, COUNT(*) FROM visits GROUP BY kind")] == sorted(
+        catalog().tables["visits"].columns["kind"].values or ()
+    )
+    assert len(_cells("SELECT hospital, COUNT(*) FROM visits GROUP BY hospital")) == 20
+    assert len(_cells("SELECT age // 10 AS d, COUNT(*) FROM visits GROUP BY d")) == 11
+    assert len(_cells("SELECT DATE_TRUNC('quarter', visit_date) AS q, sex, COUNT(*) FROM visits GROUP BY q, sex")) == 16
+
+
+def test_keys_that_share_a_column_are_listed_together() -> None:
+    assert (
+        len(_cells("SELECT YEAR(visit_date), DATE_TRUNC('month', visit_date), COUNT(*) FROM visits GROUP BY ALL")) == 24
+    )
+    by_city = _cells(
+        "SELECT h.hospital, h.city, COUNT(*) FROM visits v JOIN hospitals h ON v.hospital = h.hospital GROUP BY ALL"
+    )
+    assert len(by_city) == 20  # a hospital is in one city, so not 20 × 4
+
+
+def test_where_rules_groups_out() -> None:
+    assert _cells("SELECT kind, COUNT(*) FROM visits WHERE kind IN ('test', 'checkup') AND cost > 5 GROUP BY kind") == [
+        {"k0": "checkup"},
+        {"k0": "test"},
+    ]
+    assert (
+        len(_cells("SELECT MONTH(visit_date) AS m, COUNT(*) FROM visits WHERE visit_date < '2023-04-01' GROUP BY m"))
+        == 3
+    )
+
+
+def test_a_condition_without_a_domain_is_a_free_truth_value() -> None:
+    cells = _cells(
+        "SELECT CASE WHEN cost > 100 THEN sex ELSE 'cheap' END AS k, cost > 500 AS dear, COUNT(*) FROM visits GROUP BY ALL"
+    )
+    assert {cell["k0"] for cell in cells} == {"F", "M", "cheap"}
+    assert {cell["k1"] for cell in cells} == {False, True}
+
+
+def test_left_join_has_a_null_key() -> None:
+    cells = _cells(
+        "SELECT h.city, COUNT(*) FROM visits v LEFT JOIN hospitals h ON v.hospital = h.hospital AND v.kind = h.city GROUP BY h.city"
+    )
+    assert {"k0": None} in cells
+
+
+def test_each_node_answers_for_its_own_province() -> None:
+    planned = plan("SELECT province, COUNT(*) FROM visits GROUP BY province")
+    assert {name: fragment.cells.to_pylist() for name, fragment in planned.fragments.items()} == {
+        name: [{"k0": name}] for name in catalog().region.provinces
+    }
+
+
+def test_provinces_that_where_excludes_are_not_asked_and_cost_nothing() -> None:
+    planned = plan("SELECT COUNT(*) FROM visits WHERE province = 'anhui'", epsilon=1.0)
+    assert list(planned.fragments) == ["anhui"]
+    assert planned.span == 1
+    assert planned.fragments["anhui"].epsilon == 1.0
+
+
+def test_epsilon_is_split_over_the_span_and_the_measures() -> None:
+    fragment = plan("SELECT COUNT(*), AVG(cost), SUM(age) FROM visits", epsilon=1.2).fragments["jiangsu"]
+    assert fragment.epsilon == pytest.approx(0.6)
+    assert [measure.epsilon for measure in fragment.measures] == pytest.approx([0.2] * 3)
+    assert sum(measure.epsilon for measure in fragment.measures) <= fragment.epsilon + 1e-12
+
+
+def _fragment(sql: str, **options: object) -> Fragment:
+    return plan(sql, **options).fragments["zhejiang"]
+
+
+def test_sensitivities() -> None:
+    by_kind = _fragment("SELECT kind, COUNT(*), SUM(cost), AVG(cost) FROM visits GROUP BY kind")
+    assert [measure.sensitivity for measure in by_kind.measures] == [5 * 11, 5 * 11 * 100_000, 5 * 11 * 50_000]
+    assert _fragment("SELECT sex, COUNT(*) FROM visits GROUP BY sex").measures[0].sensitivity == 11
+    assert _fragment("SELECT sex, COUNT(*) FROM residents GROUP BY sex").measures[0].sensitivity == 1
+    assert _fragment("SELECT hospital, COUNT(*) FROM visits GROUP BY hospital").measures[0].sensitivity == 11 * 11
+
+
+def test_options_tighten_the_limits_and_never_widen_them() -> None:
+    sql = "SELECT hospital, COUNT(*) FROM visits GROUP BY hospital"
+    assert _fragment(sql, max_rows=2, max_groups=3).measures[0].sensitivity == 6
+    assert _fragment(sql, max_rows=500, max_groups=500).bounding == _fragment(sql).bounding
+
+
+def test_a_join_that_multiplies_rows_multiplies_the_sensitivity() -> None:
+    joined = _fragment("SELECT COUNT(*) FROM residents r JOIN hospitals h ON r.home_province = h.city")
+    # Five hospitals in each city.
+    assert joined.bounding.form == "none"
+    assert joined.measures[0].sensitivity == 5
+
+
+def test_equal_questions_share_measures() -> None:
+    assert (
+        len(_fragment("SELECT SUM(cost) AS a, SUM(cost) AS b, AVG(cost), COUNT(*), COUNT(cost) FROM visits").measures)
+        == 3
+    )
+
+
+def test_the_plan_does_not_depend_on_spelling() -> None:
+    plain = _fragment("SELECT kind, COUNT(*) FROM visits WHERE age > 60 GROUP BY kind")
+    assert (
+        _fragment("select KIND as k , count( * )  from Visits /* why */ where (AGE) > 60 group by 1").relation
+        == plain.relation
+    )
+
+
+def test_names_of_columns_are_as_written() -> None:
+    names = [
+        column.name
+        for column in plan("SELECT kind, COUNT(*), COUNT(*), AVG(cost) AS mean FROM visits GROUP BY kind").rest.columns
+    ]
+    assert names == ["kind", "COUNT(*)", "COUNT(*)_1", "mean"]
+
+
+def test_noisy_columns_have_error_bars_and_keys_have_none() -> None:
+    columns = plan("SELECT age // 10 AS decade, COUNT(*), 2 AS two FROM visits GROUP BY decade").rest.columns
+    assert [column.noisy for column in columns] == [False, True, False]
+
+
+def _rewrite_fixtures() -> None:
+    """Write what the planner gives now, to be read in the diff."""
+    cases = [";\n\n".join((query, *_written(query))) for query, _, _ in _cases()]
+    FIXTURES.write_text(";\n\n".join(cases) + ";\n")
+
+
+if __name__ == "__main__":
+    _rewrite_fixtures()

@@ -1,0 +1,135 @@
+"""Every refusal is typed, says where, and what to write instead."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from privacy.errors import (
+    BoundsRefused,
+    ConstructRefused,
+    DomainRefused,
+    NameRefused,
+    Position,
+    QueryRefused,
+    RowsRefused,
+    SyntaxRefused,
+    WeirError,
+)
+from tests.privacy.corpus_planner import plan
+
+CORPUS = Path(__file__).parents[1] / "corpus"
+ATTACKS = [json.loads(line) for line in (CORPUS / "attacks.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    "attack", [entry for entry in ATTACKS if entry["expect"] == "refuse"], ids=lambda entry: entry["id"]
+)
+def test_attacks_are_refused(attack: dict[str, str]) -> None:
+    with pytest.raises(QueryRefused) as refusal:
+        plan(attack["sql"])
+    assert refusal.value.remedy
+
+
+@pytest.mark.parametrize(
+    "attack", [entry for entry in ATTACKS if entry["expect"] == "bounded"], ids=lambda entry: entry["id"]
+)
+def test_bounded_attacks_are_planned_or_refused_without_looking_at_data(attack: dict[str, str]) -> None:
+    try:
+        planned = plan(attack["sql"])
+    except QueryRefused:
+        return
+    for fragment in planned.fragments.values():
+        for measure in fragment.measures:
+            assert measure.sensitivity <= 11 * 11 * 10**9
+            assert measure.scale >= measure.sensitivity / measure.epsilon
+
+
+@pytest.mark.parametrize(
+    ("sql", "kind", "position", "words"),
+    [
+        ("SELEC COUNT(*) FROM visits", QueryRefused, None, ""),
+        ("SELECT COUNT(* FROM visits", SyntaxRefused, Position(1, 16), "FROM"),
+        ("SELECT COUNT(*)\nFROM visits\nWHERE (age > 3", SyntaxRefused, None, "Expecting )"),
+        ("SELECT 'open FROM visits", SyntaxRefused, None, ""),
+        ("", SyntaxRefused, None, "no query"),
+        ("-- nothing", SyntaxRefused, None, "no query"),
+        ("SELECT COUNT(*) FROM vists", NameRefused, Position(1, 22), "did you mean `visits`"),
+        ("SELECT SUM(costs) FROM visits", NameRefused, Position(1, 12), "did you mean `cost`"),
+        ("SELECT SUM(w.cost) FROM visits v", NameRefused, Position(1, 12), "`w`"),
+        (
+            "SELECT COUNT(*) FROM visits v JOIN hospitals h ON v.hospital = h.hospital WHERE hospital = 'SH01'",
+            NameRefused,
+            None,
+            "hospital",
+        ),
+        ("SELECT kind, COUNT(*) FROM visits", RowsRefused, Position(1, 8), "neither a group key"),
+        ("SELECT kind FROM visits GROUP BY kind", RowsRefused, None, "no aggregate"),
+        ("SELECT cost, COUNT(*) FROM visits GROUP BY cost", DomainRefused, Position(1, 44), "public domain"),
+        ("SELECT visit_date, hospital, age, COUNT(*) FROM visits GROUP BY ALL", DomainRefused, None, "100,000"),
+        ("SELECT COUNT(*) FROM visits WHERE province = 'tibet'", DomainRefused, None, "never true"),
+        ("SELECT SUM(1 / age) FROM visits", BoundsRefused, Position(1, 12), "CLAMP"),
+        ("SELECT SUM(kind) FROM visits", ConstructRefused, Position(1, 12), "VARCHAR"),
+        ("SELECT COUNT(*) FROM visits WHERE age", ConstructRefused, Position(1, 35), "condition"),
+        ("SELECT COUNT(*) FROM visits WHERE kind = 3", ConstructRefused, Position(1, 35), "VARCHAR and BIGINT"),
+        ("SELECT COUNT(*) FROM visits WHERE visit_date > '2024-13-01'", ConstructRefused, Position(1, 48), "no date"),
+        ("SELECT DISTINCT kind FROM visits", ConstructRefused, None, "DISTINCT"),
+        ("SELECT COUNT(*) FROM hospitals", ConstructRefused, Position(1, 22), "public"),
+        ("SELECT COUNT(*)", ConstructRefused, None, "no table"),
+        ("SELECT COUNT(*) OVER () FROM visits", ConstructRefused, Position(1, 8), "WINDOW"),
+        (
+            "SELECT COUNT(*), (SELECT content FROM read_text('/etc/passwd')) FROM visits",
+            ConstructRefused,
+            None,
+            "sub-queries",
+        ),
+        ("SELECT COUNT(*) || version() FROM visits", ConstructRefused, None, "allow-list"),
+        ("SELECT SUM(COUNT(*)) FROM visits", ConstructRefused, None, "cannot be aggregated"),
+        ("SELECT COUNT(DISTINCT person_id) FROM visits", ConstructRefused, None, "COUNT"),
+        ("SELECT COUNT(*) FROM visits LIMIT 2 + 1", ConstructRefused, None, "whole number"),
+        ("SELECT COUNT(*) FROM visits LIMIT 10 PERCENT", QueryRefused, None, ""),
+        ("SELECT sex, COUNT(*) FROM visits GROUP BY ROLLUP (sex)", ConstructRefused, None, "ROLLUP"),
+        ("SELECT COUNT(*) FROM visits v JOIN hospitals h ON v.age > h.level", ConstructRefused, None, "join"),
+        ("SELECT COUNT(*) FROM visits v CROSS JOIN hospitals h", ConstructRefused, None, "join"),
+        (
+            "SELECT COUNT(*) FROM visits v RIGHT JOIN hospitals h ON v.hospital = h.hospital",
+            ConstructRefused,
+            None,
+            "join",
+        ),
+        (
+            "SELECT COUNT(*) FROM hospitals h LEFT JOIN visits v ON v.hospital = h.hospital",
+            ConstructRefused,
+            None,
+            "come first",
+        ),
+        ("SELECT COUNT(*) FROM visits v JOIN hospitals h ON v.person_id = h.level", ConstructRefused, None, "join"),
+    ],
+)
+def test_messages(sql: str, kind: type[WeirError], position: Position | None, words: str) -> None:
+    with pytest.raises(kind) as refusal:
+        plan(sql)
+    error = refusal.value
+    assert words in f"{error.message} {error.remedy}"
+    assert error.remedy
+    if position is not None:
+        assert error.position == position
+
+
+def test_deep_nesting_is_refused_and_does_not_crash() -> None:
+    for deep in ("(" * 3000 + "1" + ")" * 3000, "NOT " * 3000 + "TRUE", "1" + " + 1" * 4000):
+        with pytest.raises(QueryRefused):
+            plan(f"SELECT COUNT(*) FROM visits WHERE {deep} > 0")
+
+
+def test_errors_cross_the_wire_unchanged() -> None:
+    with pytest.raises(NameRefused) as refusal:
+        plan("SELECT COUNT(*) FROM vists")
+    copy = WeirError.from_json(refusal.value.to_json())
+    assert type(copy) is NameRefused
+    assert (copy.message, copy.remedy, copy.position) == (
+        refusal.value.message,
+        refusal.value.remedy,
+        refusal.value.position,
+    )
+    assert str(copy) == str(refusal.value)
