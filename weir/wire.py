@@ -8,7 +8,6 @@ from typing import Literal
 import pyarrow as pa
 
 from privacy.errors import InternalError
-from privacy.noise import laplace_variance
 from protos.weir.v1 import coordinator_pb2 as coordinator
 from protos.weir.v1 import fragment_pb2 as fragment
 from protos.weir.v1 import node_pb2 as node
@@ -146,6 +145,8 @@ def _variance_steps(message: fragment.Measure, part: fragment.Fragment) -> float
 
     The error of S/N is about (noise of S − S/N × noise of N) / N (delta method), and |S/N| is within the bounds.
     """
+    from privacy.noise import laplace_variance  # loads OpenDP, which nothing else here needs
+
     own = laplace_variance(message.scale)
     if not message.HasField("weight"):
         return own

@@ -5,9 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from weir.budget import Missing
 from weir.progress import NodeDone, OnProgress, Progress, Started
+
+if TYPE_CHECKING:
+    from rich import progress as bars
 
 
 @contextmanager
@@ -21,16 +25,27 @@ def progress_lines() -> Iterator[OnProgress | None]:
 
     columns = bars.SpinnerColumn(finished_text="•"), bars.TextColumn("{task.description}"), bars.TimeElapsedColumn()
     with bars.Progress(*columns, console=Console(stderr=True), transient=True) as lines:
-        tasks: dict[str, bars.TaskID] = {}
+        yield ProvinceLines(lines)
 
-        def on_progress(event: Progress) -> None:
-            if isinstance(event, Started):
-                tasks.update({name: lines.add_task(name, total=1) for name in event.provinces})
-                return
-            task = tasks.setdefault(event.province, lines.add_task(event.province, total=1))
-            lines.update(task, completed=1, description=_said(event))
 
-        yield on_progress
+class ProvinceLines:
+    """Turns events into one line a province."""
+
+    def __init__(self, lines: bars.Progress) -> None:
+        self._lines = lines
+        self._tasks: dict[str, bars.TaskID] = {}
+
+    def __call__(self, event: Progress) -> None:
+        if isinstance(event, Started):
+            for province in event.provinces:
+                self._task(province)
+        else:
+            self._lines.update(self._task(event.province), completed=1, description=_said(event))
+
+    def _task(self, province: str) -> bars.TaskID:
+        if province not in self._tasks:
+            self._tasks[province] = self._lines.add_task(province, total=1)
+        return self._tasks[province]
 
 
 def _said(event: NodeDone | Missing) -> str:
