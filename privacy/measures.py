@@ -17,6 +17,7 @@ from privacy.positions import position_of, shown
 from privacy.relation import Relation
 
 _LARGEST_STEPS = 10**9  # of one row: 4 × 10⁹ such rows still fit 2⁶²
+_FINE_STEPS = 10**6  # of a whole range: finer steps round no mean that anybody reads
 _ANSWERED = (exp.Count, exp.Sum, exp.Avg, exp.CountIf)
 _COUNT = Facts("BIGINT", -(2**53), 2**53)
 
@@ -112,7 +113,7 @@ class MeasureBook:
         """Sum of distances from the midpoint of the range, over the count: half the sensitivity of the plain sum."""
         reading = self._number(node.this)
         facts = reading.facts
-        grid = self._grid(node.this, facts)
+        grid = self._weighted_grid(self._grid(node.this, facts), facts)
         low, high = _steps(facts.low, grid), _steps(facts.high, grid)
         centre = (low + high) // 2
         count = self._count(node.this, kept, label=f"COUNT of {label}")
@@ -161,6 +162,12 @@ class MeasureBook:
         while largest / natural > _LARGEST_STEPS:
             natural *= 10
         return natural
+
+    def _weighted_grid(self, grid: float, facts: Facts) -> float:
+        """A finer step, where bounding will scale sums down and round them: its rounding must not show in the mean."""
+        bounded = self._relation.table.rows_per_unit is None
+        coarse = max(abs(facts.low), abs(facts.high)) / grid < _FINE_STEPS
+        return grid / 1000 if bounded and coarse else grid
 
     def _input(self, sql: exp.Expr) -> str:
         text = sql.sql(dialect="duckdb")
@@ -246,7 +253,9 @@ def _kept(value: exp.Expr, kept: exp.Expr | None) -> exp.Expr:
 def _integer(reading: Reading, grid: float, centre: int, low: int, high: int) -> exp.Expr:
     """One row's value in steps of the grid, off centre, clamped to [low, high]; NULL stays NULL."""
     value = reading.sql
-    if reading.facts.type == "DOUBLE" or grid != 1:
+    if reading.facts.type == "BIGINT" and grid < 1:
+        value = exp.Mul(this=cast(value, "BIGINT"), expression=number(round(1 / grid)))
+    elif reading.facts.type == "DOUBLE" or grid != 1:
         inverse = 1 / grid
         whole = abs(inverse - round(inverse)) < 1e-9 * inverse
         ratio = exp.Mul if whole else exp.Div
@@ -254,6 +263,6 @@ def _integer(reading: Reading, grid: float, centre: int, low: int, high: int) ->
         value = cast(exp.Round(this=steps if grid != 1 else value), "BIGINT")
     if centre:
         value = exp.Sub(this=grouped(value), expression=number(centre))
-    if isinstance(reading.sql, exp.Column) or (reading.facts.type == "BIGINT" and grid == 1):
+    if isinstance(reading.sql, exp.Column) or (reading.facts.type == "BIGINT" and grid <= 1):
         return value  # the node's view holds columns within their bounds, and integer intervals are exact
     return clamp(value, number(low), number(high))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from dataclasses import replace
+from threading import Lock
+
 from sqlglot import exp
 
 from privacy.binding import bind
-from privacy.catalog import Catalog
+from privacy.catalog import PROVINCE, Catalog
 from privacy.domains import Cells, Domains, in_province
 from privacy.errors import DomainRefused, SyntaxRefused
 from privacy.fragment import Bounding, Fragment, Key, Measure, Plan
@@ -17,6 +21,8 @@ from privacy.request import Request
 from privacy.split import Split, split
 from privacy.stability import choose_bounding, sensitivity
 
+_REMEMBERED = 64  # plans; each holds its cells
+
 
 class Planner:
     """Plans requests against one catalog. Thread-safe; the same request gives the same plan on every machine."""
@@ -24,6 +30,8 @@ class Planner:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._domains = Domains(catalog)
+        self._plans: OrderedDict[tuple[str, float, str], Plan] = OrderedDict()
+        self._lock = Lock()
 
     def plan(self, request: Request) -> Plan:
         """Fragments for every province that has rows to contribute, and the rest.
@@ -31,6 +39,20 @@ class Planner:
         Raises:
             QueryRefused: with the construct, its position and what to write instead.
         """
+        # A node plans each request twice, to prepare and to release; the nonce and the expiry change no plan.
+        identity = (request.sql, request.epsilon, request.options.model_dump_json())
+        with self._lock:
+            if identity in self._plans:
+                self._plans.move_to_end(identity)
+                return self._plans[identity]
+        plan = self._planned(request)
+        with self._lock:
+            self._plans[identity] = plan
+            if len(self._plans) > _REMEMBERED:
+                self._plans.popitem(last=False)
+        return plan
+
+    def _planned(self, request: Request) -> Plan:
         try:
             select = parse(request.sql)
             cut = split(bind(select, self._catalog), _names(select), self._catalog)
@@ -39,9 +61,7 @@ class Planner:
         cells = self._cells(cut)
         span = min(self._catalog.span(cut.relation.table), len(cells))
         epsilon = request.epsilon / span
-        fragments = {
-            province: _fragment(cut, request, province, groups, epsilon=epsilon) for province, groups in cells.items()
-        }
+        fragments = _fragments(cut, request, cells, epsilon=epsilon)
         return Plan(fragments, cut.rest, request.epsilon, span, _notes(cut, fragments, span))
 
     def _cells(self, cut: Split) -> dict[str, Cells]:
@@ -70,6 +90,19 @@ def _names(select: exp.Select) -> tuple[str, ...]:
             number += 1
         found.append(f"{name}_{number}" if taken else name)
     return tuple(found)
+
+
+def _fragments(cut: Split, request: Request, cells: dict[str, Cells], *, epsilon: float) -> dict[str, Fragment]:
+    written = [*(key.reading.sql for key in cut.keys), *(column.sql for column in cut.inputs), *cut.relation.conditions]
+    located = any(column.name == PROVINCE for node in written for column in node.find_all(exp.Column))
+    found: dict[str, Fragment] = {}
+    for province, groups in cells.items():
+        twin = None if located else next(iter(found.values()), None)
+        if twin is not None:  # the query does not name the province, so all nodes run the same
+            found[province] = replace(twin, province=province)
+        else:
+            found[province] = _fragment(cut, request, province, groups, epsilon=epsilon)
+    return found
 
 
 def _fragment(cut: Split, request: Request, province: str, cells: Cells, *, epsilon: float) -> Fragment:

@@ -1,8 +1,8 @@
 """weir: SQL over records that may not leave their province, answered with error bars.
 
 >>> import weir
->>> with weir.up("examples/health_panel") as con:          # or: con = weir.connect("localhost:50050")
-...     answer = con.sql("SELECT year, COUNT(*) AS n FROM visits GROUP BY year", epsilon=0.5)
+>>> with weir.up("examples/panel") as con:          # or: con = weir.connect("localhost:50050")
+...     answer = con.sql("SELECT year, COUNT(*) AS n FROM panel GROUP BY year", epsilon=0.5)
 ...     answer.df(), answer.standard_errors()
 
 Errors are `weir.WeirError` and its subclasses (privacy/errors.py draws the tree).

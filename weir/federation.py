@@ -14,6 +14,7 @@ from weir.daemon import PROGRAM, STOP_S, Daemon
 from weir.health import wait_until_serving
 
 START_S = 120.0  # for all daemons together; a node checks its data first
+POLL_S = 0.05  # until the coordinator has found a node that came back
 LOOPBACK = "127.0.0.1:0"  # the kernel chooses the port
 
 
@@ -23,8 +24,8 @@ def up(folder: str | Path, *, start_timeout_s: float = START_S) -> Connection:
     The connection is a context manager: leaving it stops every daemon. So does its `close()`, and so does the end of
     the program, however it ends. `con.federation` starts and stops single nodes.
 
-    >>> with weir.up("examples/health_panel") as con:
-    ...     con.sql("SELECT year, COUNT(*) AS n FROM visits GROUP BY year", epsilon=0.5)
+    >>> with weir.up("examples/panel") as con:
+    ...     con.sql("SELECT year, COUNT(*) AS n FROM panel GROUP BY year", epsilon=0.5)
 
     Raises:
         ConfigError, DataError, UnavailableError: what keeps a daemon from serving; those that did start are stopped.
@@ -41,7 +42,7 @@ def up(folder: str | Path, *, start_timeout_s: float = START_S) -> Connection:
 class Federation:
     """The daemons of one folder: `coordinator.toml`, `catalog.toml` and `nodes/*.toml`.
 
-    >>> with weir.Federation("examples/health_panel") as federation:
+    >>> with weir.Federation("examples/panel") as federation:
     ...     con = weir.connect(federation.address)
 
     Attributes:
@@ -122,7 +123,7 @@ class Federation:
         self._node_daemons[province].stop()
 
     def start_node(self, province: str) -> None:
-        """Bring a stopped province back, at the address that the coordinator knows."""
+        """Bring a stopped province back, at the address that the coordinator knows; return when it answers there."""
         self._known(province)
         if self._node_daemons[province].running:
             return
@@ -130,6 +131,9 @@ class Federation:
         daemon = self._launch_node(self._configs[province], listen=self.nodes[province])
         self._node_daemons[province] = daemon
         wait_until_serving(daemon.ready(timeout_s=_left(deadline_s)).address, timeout_s=_left(deadline_s))
+        with Connection(self.address) as con:
+            while province in {gone.province for gone in con.budget().missing}:
+                time.sleep(min(POLL_S, _left(deadline_s)))
 
     @property
     def process_ids(self) -> dict[str, int]:

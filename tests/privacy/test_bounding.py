@@ -115,6 +115,14 @@ def test_an_average_keeps_the_mean_of_a_unit_with_too_many_rows() -> None:
     assert (measure.centre + total / count) * measure.grid == pytest.approx(300)
 
 
+def test_scaling_a_unit_down_does_not_round_its_mean_away() -> None:
+    fragment = plan("SELECT AVG(CASE WHEN kind = 'test' THEN 1 ELSE 0 END) FROM visits", max_rows=2).fragments["anhui"]
+    kinds = ["test", "checkup", "inpatient", "emergency", "outpatient"]
+    (count, total), *_ = _sums(fragment, [(PERSON, 1, 30, "F", 0, 5, kind) for kind in kinds], []).values()
+    measure = fragment.measures[1]
+    assert (measure.centre + total / count) * measure.grid == pytest.approx(0.2, abs=1e-3)
+
+
 def test_the_groups_that_are_kept_depend_on_the_secret_and_on_nothing_else() -> None:
     fragment = plan("SELECT hospital, COUNT(*) FROM visits GROUP BY hospital", max_groups=3).fragments["anhui"]
     rows: list[tuple[object, ...]] = [(PERSON, n, 30, "F", 0, 5, "test") for n in range(1, 21)]
