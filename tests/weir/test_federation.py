@@ -90,13 +90,13 @@ def test_an_exception_inside_stops_the_daemons_too(folder: Path) -> None:
 
 def test_a_province_can_go_and_come_back_at_its_address(folder: Path) -> None:
     with weir.Federation(folder, program=FAKE) as federation:
-        address, pid = federation.nodes["anhui"], federation.process_ids["node of anhui.toml"]
-        federation.stop_node("anhui")
+        address, pid = federation.nodes["jiangsu"], federation.process_ids["node of jiangsu.toml"]
+        federation.stop_node("jiangsu")
         assert _gone(pid)
-        assert list(federation.dead()) == ["node of anhui.toml"]
-        federation.start_node("anhui")
-        federation.start_node("anhui")  # twice is harmless
-        assert federation.nodes["anhui"] == address
+        assert list(federation.dead()) == ["node of jiangsu.toml"]
+        federation.start_node("jiangsu")
+        federation.start_node("jiangsu")  # twice is harmless
+        assert federation.nodes["jiangsu"] == address
         assert federation.dead() == {}
         with pytest.raises(weir.RequestRefused, match="no province `hunan`"):
             federation.stop_node("hunan")

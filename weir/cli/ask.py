@@ -78,15 +78,12 @@ def _sql(sql: str | None, file: Path | None) -> str:
     """The text of the query, from one of its three places."""
     if (sql is None) == (file is None):
         raise typer.BadParameter("Give the SQL as an argument, or `-` for stdin, or --file.")
-    if sql == "-":
-        return sys.stdin.read()
-    if sql is not None:
+    if sql is not None and sql != "-":
         return sql
-    assert file is not None
     try:
-        return file.read_text(encoding="utf-8")
+        return sys.stdin.read() if file is None else file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        raise typer.BadParameter(f"Cannot read {file} as UTF-8 text.") from None
+        raise typer.BadParameter(f"Cannot read {file or 'stdin'} as UTF-8 text.") from None
 
 
 def _options(require_all: bool, max_rows: int | None, max_groups: int | None) -> dict[str, Any]:
