@@ -81,7 +81,7 @@ class Connection:
             RequestRefused: ε, an option or the text itself is wrong; nothing was sent.
             QueryRefused: the SQL, with the position and what to write instead.
             BudgetRefused: a node's budget does not cover it; says what is left.
-            UnavailableError: no coordinator, or too few nodes; ask the same again, what was charged is not charged twice.
+            UnavailableError: no coordinator, or too few nodes; asking the same again charges nobody twice.
         """
         call = self._stub.Query(_query_request(sql, epsilon, options), timeout=QUERY_S)
         answer: Answer | None = None
