@@ -165,7 +165,6 @@ def _settings(engine: EngineSettings, config: NodeConfig) -> tuple[str, ...]:
         f"SET threads = {engine.threads}",
         f"SET temp_directory = {literal(str(config.temp_directory))}",
         f"SET allowed_paths = [{', '.join(files)}]",
-        "SET parquet_metadata_cache = true",
     )
 
 

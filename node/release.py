@@ -116,13 +116,16 @@ class Releases:
         )
 
     def prepare(self, asked: Asked) -> Prepared:
-        """Every check of `release` that reads no data; charges nothing.
+        """Every check of `release`, so that a query is refused everywhere before it is charged anywhere.
+
+        Files that changed are verified here already; no query runs and nothing is charged.
 
         Raises:
-            WeirError: the refusals of `Guard.admit`, and BudgetRefused.
+            WeirError: the refusals of `Guard.admit`, DataError and BudgetRefused.
         """
-        fragment = self.guard.admit(asked)
-        identity = self._identity(fragment, self.data.snapshot())
+        fragment, snapshot = self.guard.admit(asked), self.data.snapshot()
+        self.data.verify(snapshot)
+        identity = self._identity(fragment, snapshot)
         settled = self.ledger.inquire(identity, epsilon=fragment.epsilon)
         # The SQL is shown to the researcher, so without the node's secret.
         shown = self.bounded_sql(fragment, secret="…")
@@ -135,8 +138,7 @@ class Releases:
             WeirError: the refusals of `prepare`, DataError, InternalError, and UnavailableError if a duplicate
                 waits too long.
         """
-        fragment = self.guard.admit(asked)
-        snapshot = self.data.snapshot()
+        fragment, snapshot = self.guard.admit(asked), self.data.snapshot()
         self.data.verify(snapshot)
         identity = self._identity(fragment, snapshot)
         with self.one_at_a_time.turn(identity):

@@ -9,6 +9,7 @@ import logging
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,8 +91,8 @@ def _releases(config: NodeConfig, ledger: Ledger, engine: Engine) -> Releases:
 async def _loop(config: NodeConfig, releases: Releases, engine: Engine) -> None:
     stop = _stop_signal()
     server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_CONCURRENT_CALLS)
-    service = NodeService(releases, concurrent_queries=config.engine.concurrent_queries)
-    node_pb2_grpc.add_NodeServicer_to_server(service, server)
+    workers = ThreadPoolExecutor(config.engine.concurrent_queries, thread_name_prefix="release")
+    node_pb2_grpc.add_NodeServicer_to_server(NodeService(releases, workers), server)
     wellness = await _add_health(server)
     reflection.enable_server_reflection((_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     address = _bound(server, config.listen)
@@ -101,7 +102,8 @@ async def _loop(config: NodeConfig, releases: Releases, engine: Engine) -> None:
     log.info("stopping")
     await wellness.enter_graceful_shutdown()
     await server.stop(_GRACE_S)
-    engine.interrupt()  # threads whose calls are cancelled end soon, so that the process does
+    engine.interrupt()  # threads whose calls were cancelled end soon, so that the process does
+    workers.shutdown(cancel_futures=True)
 
 
 def _stop_signal() -> asyncio.Event:

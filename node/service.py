@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from concurrent.futures import Executor
 from typing import Any
 
 import grpc
@@ -44,12 +45,12 @@ class NodeService(node_pb2_grpc.NodeServicer):
     """Work goes to threads, so that health and budget answer while engines run.
 
     Args:
-        concurrent_queries: how many releases run at once; others wait for their turn.
+        workers: where releases run; its size limits how many run at once, also when callers have gone meanwhile.
     """
 
-    def __init__(self, releases: Releases, *, concurrent_queries: int) -> None:
+    def __init__(self, releases: Releases, workers: Executor) -> None:
         self._releases = releases
-        self._slots = asyncio.Semaphore(concurrent_queries)
+        self._workers = workers
 
     async def Describe(self, request: node_pb2.DescribeRequest, context: Context) -> node_pb2.DescribeReply:
         guard = self._releases.guard
@@ -64,8 +65,9 @@ class NodeService(node_pb2_grpc.NodeServicer):
         raise AssertionError("typed_errors aborts")
 
     async def Release(self, request: node_pb2.FragmentRequest, context: Context) -> node_pb2.ReleaseReply:
-        async with typed_errors(context), self._slots:
-            released = await asyncio.to_thread(self._releases.release, wire.asked(request))
+        async with typed_errors(context):
+            loop = asyncio.get_running_loop()
+            released = await loop.run_in_executor(self._workers, self._releases.release, wire.asked(request))
             return wire.release_reply(released)
         raise AssertionError("typed_errors aborts")
 
@@ -88,7 +90,7 @@ async def typed_errors(context: Context) -> AsyncIterator[None]:
         fault = InternalError("The node failed.", remedy="Ask the node's operator to look at its log.")
     else:
         return
-    await context.abort(status_of(fault), fault.message[:_LONGEST], ((ERROR_KEY, _short(fault).to_json().encode()),))
+    await context.abort(status_of(fault), fault.code, ((ERROR_KEY, _short(fault).to_json().encode()),))
 
 
 def status_of(fault: WeirError) -> grpc.StatusCode:

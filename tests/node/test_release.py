@@ -131,8 +131,9 @@ def test_refusals_charge_nothing(releases: Releases) -> None:
     with pytest.raises(RequestRefused):
         releases.release(asked(SQL, epsilon=5.0))
     releases.data.sound = False
-    with pytest.raises(DataError):
-        releases.release(asked(SQL))
+    for attempt in (releases.prepare, releases.release):
+        with pytest.raises(DataError):
+            attempt(asked(SQL))
     assert releases.budget().epsilon_spent == 0
     assert not releases.engine.runs
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.views import conversion, engine_type, standard_value, view
@@ -101,6 +101,7 @@ def test_what_cannot_become_the_type(column: Column, local_type: str) -> None:
     assert conversion(column, local_type, is_unit=False) is None
 
 
+@settings(deadline=None)
 @given(value=st.floats(), local_type=st.sampled_from(["DOUBLE", "FLOAT", "VARCHAR"]))
 def test_every_float_ends_within_bounds(value: float, local_type: str) -> None:
     for column in (BOUNDED, AGE):
@@ -112,18 +113,21 @@ def test_every_float_ends_within_bounds(value: float, local_type: str) -> None:
         assert (seen is None) == math.isnan(value)
 
 
+@settings(deadline=None)
 @given(value=st.integers(-(2**127), 2**127 - 1))
 def test_every_integer_ends_within_bounds(value: int) -> None:
     assert through(AGE, "HUGEINT", value) == min(100, max(-5, value))
     assert through(BOUNDED, "HUGEINT", value) == min(1000, max(-5, value))
 
 
+@settings(deadline=None)
 @given(text=st.text(max_size=20).filter(lambda text: "\0" not in text))
 def test_no_text_is_an_error(text: str) -> None:
     for column in (BOUNDED, FREE, AGE, NUMBER, DAY, ANY_DAY, FLAG, CODE):
         through(column, "VARCHAR", text)
 
 
+@settings(deadline=None)
 @given(day=st.dates() | st.none())
 def test_every_date_ends_within_the_range(day: dt.date | None) -> None:
     assert DAY.range is not None
