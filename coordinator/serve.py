@@ -11,8 +11,8 @@ import time
 from typing import TYPE_CHECKING
 
 from grpc import aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
-from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
 
 from coordinator.config import CoordinatorConfig, load_config
 from coordinator.fanout import FanOut

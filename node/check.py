@@ -13,7 +13,7 @@ from node.data import prepare_view
 from node.engine import Engine
 from node.finding import Finding
 from node.sources import Types, identifier, literal
-from node.views import conversion, converted, engine_type
+from node.views import conversion, converted, convertible, engine_type
 from privacy.catalog import Catalog, Column, PrivateTable
 
 __all__ = ["Finding", "check"]
@@ -69,8 +69,8 @@ def _content(engine: Engine, catalog: Catalog, source: Source, table: PrivateTab
 def _questions(catalog: Catalog, column: Column, local: str, types: Types, *, is_unit: bool) -> list[tuple[str, str]]:
     """What to look for in one column: the text of the finding, and SQL that is true of the rows it concerns."""
     raw, how = identifier(local), conversion(column, types[local], is_unit=is_unit)
-    through_double = how == "try" and column.bounds is not None and not is_unit  # as in the view
-    value = converted(raw, "DOUBLE" if through_double else engine_type(column), how)
+    tried = how == "try" and not is_unit
+    value = convertible(column, local) if tried else converted(raw, engine_type(column), how)
     found = []
     if how == "try":
         found.append((f"values that are no {column.type} and become NULL", f"{raw} IS NOT NULL AND {value} IS NULL"))
@@ -78,7 +78,7 @@ def _questions(catalog: Catalog, column: Column, local: str, types: Types, *, is
         return found  # rows without unit are reported where the view is made
     if not column.nullable:
         found.append(("NULL in a column that is not nullable", f"{raw} IS NULL"))
-    if through_double or column.type == "DOUBLE":
+    if column.type == "DOUBLE" or (tried and column.bounds is not None):
         found.append(("values that are not a number and become NULL", f"isnan({value})"))
         value = f"nullif({value}, CAST('nan' AS DOUBLE))"
     return found + _limits(catalog, column, value)

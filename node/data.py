@@ -7,7 +7,7 @@ import threading
 from node.config import NodeConfig, Source
 from node.engine import Engine
 from node.finding import Finding
-from node.promises import broken_promises, parses, rows_without_unit
+from node.promises import broken_promises, parses, rows_without_unit, unconvertible
 from node.snapshot import snapshot
 from node.structure import structure
 from privacy.catalog import PrivateTable
@@ -89,6 +89,7 @@ def prepare_view(engine: Engine, source: Source, table: PrivateTable) -> list[Fi
         found += parses(engine, source)
     if any(finding.level == "error" for finding in found):
         return found
+    found += unconvertible(engine, source, table)
     lost = rows_without_unit(engine, source, table)
     engine.create_view(source.table, drop_null_units=lost > 0)
     if lost:

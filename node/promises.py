@@ -10,7 +10,7 @@ from node.config import FileSource, Source
 from node.engine import Engine
 from node.finding import Finding
 from node.sources import identifier
-from node.views import standard_value
+from node.views import conversion, convertible, standard_value
 from privacy.catalog import PrivateTable
 from privacy.errors import InternalError
 
@@ -57,6 +57,26 @@ def _not_fixed(engine: Engine, name: str, unit: str, column: str) -> list[Findin
         return []
     message = f"{units:,} units have several values, but the catalog says `fixed_per_unit`."
     return [Finding(name, column, "error", message)]
+
+
+def unconvertible(engine: Engine, source: Source, table: PrivateTable) -> list[Finding]:
+    """An error for each column that must not be NULL and holds values that are not of its declared type."""
+    types = engine.types[source.table]
+    tests = {}
+    for name, column in table.columns.items():
+        raw, is_unit = source.columns[name], name == table.unit_column
+        if not (column.nullable or is_unit) and conversion(column, types[raw], is_unit=is_unit) == "try":
+            tests[name] = f"{identifier(raw)} IS NOT NULL AND {convertible(column, raw)} IS NULL"
+    if not tests:
+        return []
+    counts = ", ".join(f"count_if({test})" for test in tests.values())
+    row = engine.run(f"SELECT {counts} FROM {engine.scan(source.table)}")
+    found = {name: column[0].as_py() for name, column in zip(tests, row.columns, strict=True)}
+    return [
+        Finding(source.table, name, "error", f"{count:,} values are no {table.columns[name].type}.")
+        for name, count in found.items()
+        if count
+    ]
 
 
 def _number(engine: Engine, sql: str) -> int:

@@ -86,6 +86,13 @@ def converted(raw: str, target: str, how: Conversion | None) -> str:
     return {"same": raw, "cast": f"CAST({raw} AS {target})", "try": f"TRY_CAST({raw} AS {target})"}[how]
 
 
+def convertible(column: Column, local_name: str) -> str:
+    """SQL that is NULL for values of `local_name` that are not of the declared type; only where they are tried."""
+    # Bounded integers go through DOUBLE, which holds 1e308 and ±inf too.
+    through_double = column.bounds is not None
+    return converted(identifier(local_name), "DOUBLE" if through_double else engine_type(column), "try")
+
+
 def _clamped(value: str, low: str, high: str, *, nan: bool = False, target: str | None = None) -> str:
     inside = f"CAST({value} AS {target})" if target else value
     above = f"NOT isnan({value})" if nan else f"{value} > {high}"

@@ -125,7 +125,9 @@ def standard_errors(
         _finite(next(noisy), place) if column.noisy and place is not None else pa.nulls(rows, pa.float64())
         for column in columns
     ]
-    return pa.Table.from_arrays(arrays, names=[column.name for column in columns])
+    # The mark tells a noisy column from another even where there are no rows.
+    fields = [pa.field(column.name, pa.float64(), metadata={"noisy": str(column.noisy).lower()}) for column in columns]
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
 
 def _places(wanted: pa.ChunkedArray, cells: pa.ChunkedArray) -> NDArray[np.int64]:

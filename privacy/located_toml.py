@@ -29,7 +29,9 @@ def parse_toml(text: str, model: type[ModelT], *, source: str) -> ModelT:
     try:
         return model.model_validate(content)
     except ValidationError as fault:
-        first = fault.errors(include_url=False)[0]
+        # A misspelt key is both unknown and missing: the unknown one tells more.
+        faults = fault.errors(include_url=False)
+        first = next((found for found in faults if found["type"] == "extra_forbidden"), faults[0])
         path = _path_in(content, first["loc"], missing=first["type"] == "missing")
         raise _located(text, source, path, first["msg"]) from None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
@@ -100,17 +100,27 @@ def _read_column(node: exp.Column, tables: dict[str, Table], optional: set[str])
     if node.name == PROVINCE and isinstance(table, PrivateTable):
         return Reading(node.copy(), Facts("VARCHAR"))
     column = table.columns[node.name]
-    nullable = column.nullable or node.table in optional
-    if isinstance(table, PublicTable):
-        nullable = nullable or None in table.values(node.name)
-    facts = column_facts(column, nullable=nullable)
+    facts = _public_facts(table, node.name) if isinstance(table, PublicTable) else _private_facts(column)
     identifier = isinstance(table, PrivateTable) and node.name == table.unit_column
-    return Reading(node.copy(), Facts(facts.type, facts.low, facts.high, facts.nullable, identifier))
+    nullable = facts.nullable or node.table in optional
+    return Reading(node.copy(), replace(facts, nullable=nullable, identifier=identifier))
 
 
-def column_facts(column: Column, *, nullable: bool) -> Facts:
+def _public_facts(table: PublicTable, name: str) -> Facts:
+    """What the rows of a public table say, which are part of the standard."""
+    values = table.values(name)
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    facts = Facts(_kind(table.columns[name]), nullable=None in values)
+    return replace(facts, low=min(numbers), high=max(numbers)) if numbers else facts
+
+
+def _kind(column: Column) -> str:
+    return "BIGINT" if column.type == "INTEGER" else column.type
+
+
+def _private_facts(column: Column) -> Facts:
     """What the catalog promises of a column."""
-    kind = "BIGINT" if column.type == "INTEGER" else column.type
+    kind, nullable = _kind(column), column.nullable
     if column.bounds is not None:
         low, high = column.bounds
         return Facts(kind, low, high, nullable) if kind == "DOUBLE" else Facts(kind, int(low), int(high), nullable)
@@ -146,12 +156,20 @@ def _public_join(node: exp.Join, alias: str, tables: dict[str, Table], reader: R
     assert isinstance(table, PublicTable)
     condition_node = node.args.get("on")
     pairs = list(condition_node.flatten()) if isinstance(condition_node, exp.And) else [condition_node]
-    names = [_own_column(pair, alias, node, reader) for pair in pairs]
+    # Conditions on public columns alone only take matches away; the equalities bound how many there are.
+    names = [_own_column(pair, alias, node, reader) for pair in pairs if not _is_public(pair, tables)]
+    if not names:
+        raise _unknown_join(node)
     counts = Counter(row for row in zip(*(table.values(name) for name in names), strict=True) if None not in row)
     side = node.side or None
-    on = exp.and_(*(reader.read(pair).sql for pair in pairs if pair is not None), copy=False)
+    on = exp.and_(*(condition(reader, pair).sql for pair in pairs if pair is not None), copy=False)
     sql = exp.Join(this=node.this.copy(), on=on, side=side)
     return PublicJoin(sql, alias, side == "LEFT", max(counts.values(), default=1))
+
+
+def _is_public(pair: exp.Expr | None, tables: dict[str, Table]) -> bool:
+    columns = list(pair.find_all(exp.Column)) if pair is not None else []
+    return bool(columns) and all(isinstance(tables[column.table], PublicTable) for column in columns)
 
 
 def _own_column(pair: exp.Expr | None, alias: str, node: exp.Join, reader: Reader) -> str:

@@ -89,7 +89,7 @@ class Answer:
 
     def df(self) -> pd.DataFrame:
         """The rows, as a pandas frame."""
-        frame: pd.DataFrame = self._rows.to_pandas()
+        frame: pd.DataFrame = self._rows.to_pandas(date_as_object=False)
         return frame
 
     def standard_errors(self) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from privacy.errors import BoundsRefused, ConstructRefused
-from privacy.expressions.facts import Facts, Number, Reading, hull, product
+from privacy.expressions.facts import Facts, Number, Reading, hull
 from privacy.expressions.rules import cast, common_type, grouped, integer, refuse_types, rule
 from privacy.positions import position_of, shown
 
@@ -35,7 +35,9 @@ def _difference(left: Facts, right: Facts) -> Interval:
 
 
 def _product(left: Facts, right: Facts) -> Interval:
-    corners = [product(a, b) for a in (left.low, left.high) for b in (right.low, right.high)]
+    if not (left.bounded and right.bounded):
+        return -math.inf, math.inf  # not 0 × ∞ = 0: the row itself may hold ∞, and ∞ × 0 is NaN
+    corners = [a * b for a in (left.low, left.high) for b in (right.low, right.high)]
     return min(corners), max(corners)
 
 
@@ -84,7 +86,7 @@ def division(reader: Reader, node: exp.Div) -> Reading:
     """a / b as DOUBLE; NULL where b is zero."""
     left, right = _numbers(reader, node, node.left, node.right)
     low, high = -math.inf, math.inf
-    if not _may_vanish(right.facts) and left.facts.bounded:
+    if not _may_vanish(right.facts) and left.facts.bounded and right.facts.bounded:
         corners = [a / b for a in (left.facts.low, left.facts.high) for b in (right.facts.low, right.facts.high)]
         low, high = min(corners), max(corners)
     nullable = left.facts.nullable or right.facts.nullable or _may_vanish(right.facts)

@@ -18,7 +18,8 @@ class Facts:
 
     Attributes:
         type: BOOLEAN, BIGINT, DOUBLE, VARCHAR, DATE, TIMESTAMP, or NULL for a bare NULL.
-        low, high: least and greatest value of a number; of a DATE as proleptic ordinal; ±inf where unbounded.
+        low, high: least and greatest value of a number; of a DATE as proleptic ordinal; ±inf where unbounded. Where
+            both are finite the value is finite on every row: no NaN, no ∞.
         nullable: whether it may be NULL.
         identifier: it is the privacy unit's own identifier, which may be compared and nothing else.
         narrow: DuckDB would compute it as a 32-bit INTEGER, so arithmetic on it must be widened first.
@@ -30,6 +31,12 @@ class Facts:
     nullable: bool = False
     identifier: bool = False
     narrow: bool = False
+
+    def __post_init__(self) -> None:
+        if self.type == "DOUBLE" and not self.bounded:
+            # It may be NaN (∞ − ∞), which is on neither side of any bound: half an interval would be a false promise.
+            object.__setattr__(self, "low", -math.inf)
+            object.__setattr__(self, "high", math.inf)
 
     @property
     def is_number(self) -> bool:
@@ -59,12 +66,3 @@ def hull(*parts: Facts) -> tuple[Number, Number]:
     """The least interval that holds all of `parts`."""
     return min(part.low for part in parts), max(part.high for part in parts)
 
-
-def product(left: Number, right: Number) -> Number:
-    """left × right with 0 × ∞ = 0, as interval arithmetic wants it (Moore 1966)."""
-    if left == 0 or right == 0:
-        return 0
-    try:
-        return left * right
-    except OverflowError:
-        return math.inf if (left > 0) == (right > 0) else -math.inf

@@ -54,13 +54,12 @@ def test_shares_of_values_outside_the_standard(tmp_path: Path, value: str, colum
     assert {f.level for f in check(folder.config)} == {"ok", "warning"}
 
 
-def test_values_of_another_type_are_counted(tmp_path: Path) -> None:
+def test_values_of_another_type_are_counted_and_an_error(tmp_path: Path) -> None:
     texts = f"SELECT * REPLACE (CASE WHEN age = 7 THEN 'seven' WHEN age = 8 THEN '1e9' ELSE age::VARCHAR END AS age) FROM ({VISITS})"
     messages = found(make_folder(tmp_path / "texts", visits=texts), "visits", "age")
-    assert [level for level, _ in messages] == ["warning"] * 3
+    assert [level for level, _ in messages] == ["warning", "error"]
     assert "VARCHAR is converted to INTEGER" in messages[0][1]
-    assert "are no INTEGER and become NULL: 5 of 400" in messages[1][1]
-    assert "outside the bounds [0, 100], which are clamped: 5 of 400" in messages[2][1]
+    assert "5 values are no INTEGER" in messages[1][1]
 
 
 def test_missing_columns_are_errors_with_the_nearest_name(tmp_path: Path) -> None:

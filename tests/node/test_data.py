@@ -133,16 +133,17 @@ def with_csv(folder: Folder, *files: bytes) -> None:
 
 
 def test_csv_is_read_as_text_and_converted_by_the_view(folder: Folder) -> None:
-    with_csv(folder, f'\ufeff{HEADER}\n1,true\n"2","false"\n3,perhaps\n4,\n,true\n'.encode())
+    with_csv(folder, f'\ufeff{HEADER}\n1,true\n"2","false"\n3,0\n4,\n,true\n'.encode())
     with served(folder) as (engine, data):
         data.verify_first()
         rows = engine.run("SELECT person_id, insured FROM residents ORDER BY person_id").to_pylist()
-    assert [(row["person_id"], row["insured"]) for row in rows] == [(1, True), (2, False), (3, None), (4, None)]
+    assert [(row["person_id"], row["insured"]) for row in rows] == [(1, True), (2, False), (3, False), (4, None)]
 
 
 @pytest.mark.parametrize(
     "content",
     [
+        f"{HEADER}\n1,true\n2,perhaps\n".encode(),
         f"{HEADER}\n1,true\n2\n".encode(),
         f"{HEADER}\n1,true\n2,true,3\n".encode(),
         f'{HEADER}\n1,true\n"2,true\n3,true\n'.encode(),

@@ -100,7 +100,7 @@ def _conditions(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 
 
 @given(_numbers())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=600, deadline=None)
 def test_total_and_within_facts(rows: duckdb.DuckDBPyConnection, text: str) -> None:
     try:
         reading = READER.read(sqlglot.parse_one(text, dialect="duckdb"))

@@ -1,0 +1,73 @@
+"""The corpus through real daemons: what is answered equals plain DuckDB when noise vanishes; attacks are refused free."""
+
+import json
+import math
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pytest
+
+import weir
+from tests.federation.compare import assert_same_answer
+from tests.federation.conftest import CORPUS
+
+LEGIT = [json.loads(line) for line in (CORPUS / "legit.jsonl").read_text().splitlines()]
+ATTACKS = [json.loads(line) for line in (CORPUS / "attacks.jsonl").read_text().splitlines()]
+
+# Not answered yet, by id. The list can only shrink: a query on it that is answered fails the test.
+NOT_YET = {
+    *(f"legit-{number:03}" for number in range(28, 37)),  # other aggregates
+    *(f"legit-{number:03}" for number in range(38, 61)),  # joins on the unit, sub-queries, ROLLUP, windows above
+}
+
+EPSILON = 1e6
+
+
+@pytest.mark.parametrize(
+    "entry", [entry for entry in LEGIT if entry["id"] not in NOT_YET], ids=lambda entry: entry["id"]
+)
+def test_answered(rich: weir.Connection, union: duckdb.DuckDBPyConnection, entry: dict[str, str]) -> None:
+    answer = rich.sql(entry["sql"], epsilon=EPSILON)
+    assert_same_answer(answer, union.sql(entry["sql"]).df(), entry["sql"])
+    assert not answer.missing
+
+
+@pytest.mark.parametrize("entry", [entry for entry in LEGIT if entry["id"] in NOT_YET], ids=lambda entry: entry["id"])
+def test_not_answered_yet(rich: weir.Connection, entry: dict[str, str]) -> None:
+    with pytest.raises(weir.QueryRefused) as refusal:
+        rich.sql(entry["sql"], epsilon=EPSILON)
+    assert refusal.value.remedy
+
+
+def _spent(connection: weir.Connection) -> dict[str, float]:
+    return {budget.province: budget.epsilon_spent for budget in connection.budget().nodes}
+
+
+def test_refused_attacks_charge_nothing(rich: weir.Connection) -> None:
+    before = _spent(rich)
+    for attack in ATTACKS:
+        if attack["expect"] == "refuse":
+            with pytest.raises(weir.QueryRefused):
+                rich.sql(attack["sql"], epsilon=1.0)
+    assert _spent(rich) == before
+
+
+def test_bounded_attacks_have_the_same_outcome_with_and_without_the_person(
+    rich: weir.Connection, union: duckdb.DuckDBPyConnection
+) -> None:
+    """Refusals come from the planner, which sees no data; what is planned is answered in every federation."""
+    for attack in ATTACKS:
+        if attack["expect"] != "bounded":
+            continue
+        try:
+            answer = rich.sql(attack["sql"], epsilon=1.0)
+        except weir.QueryRefused:
+            continue
+        assert len(answer.df()) > 0
+        assert all(math.isfinite(value) for value in _numbers(answer.df()))
+
+
+def _numbers(frame: pd.DataFrame) -> list[Any]:
+    numbers = frame.select_dtypes("number")
+    return [value for column in numbers for value in numbers[column].dropna()]

@@ -1,0 +1,60 @@
+"""With ε = 1e6 an answer is the exact bounded answer of plain DuckDB over the union of the nodes."""
+
+import duckdb
+import pytest
+
+import weir
+from tests.federation.compare import assert_same_answer
+
+QUERIES = [
+    "SELECT COUNT(*), COUNT(cost), COUNT(1) FROM visits",
+    "SELECT SUM(age), AVG(age), SUM(cost), AVG(cost) FROM visits",
+    "SELECT SUM(-age), SUM(age - 50), AVG(2 * age + 1), SUM(ABS(age - 50)) FROM visits",
+    "SELECT AVG(cost / 7), SUM(cost / (1 + age)), AVG(age % 7), SUM(age // 9) FROM visits",
+    "SELECT province, COUNT(*) AS n, AVG(cost) AS c FROM visits GROUP BY province ORDER BY n",
+    "SELECT province, kind, COUNT(*) FROM visits GROUP BY ALL",
+    "SELECT CASE WHEN province IN ('shanghai', 'anhui') THEN 'ends' ELSE 'middle' END AS part, SUM(age) FROM visits GROUP BY part",
+    "SELECT kind, COUNT(*) FROM visits WHERE province <> 'jiangsu' AND cost > 250 GROUP BY kind",
+    "SELECT CASE WHEN age < 15 THEN 'child' WHEN age < 60 THEN 'adult' ELSE 'senior' END AS g, COUNT(*), AVG(cost) FROM visits GROUP BY g",
+    "SELECT CASE kind WHEN 'test' THEN 1 ELSE 0 END AS t, sex, COUNT(*) FROM visits GROUP BY t, sex",
+    "SELECT cost > 500 AS dear, COUNT(*) FROM visits GROUP BY dear",
+    "SELECT EXTRACT(year FROM visit_date) AS y, EXTRACT(quarter FROM visit_date) AS q, COUNT(*) FROM visits GROUP BY y, q",
+    "SELECT DATE_TRUNC('year', visit_date) AS y, AVG(age) FROM visits GROUP BY y",
+    "SELECT MONTH(visit_date) AS m, COUNT(*) FROM visits WHERE YEAR(visit_date) = 2024 GROUP BY m ORDER BY m LIMIT 5 OFFSET 2",
+    "SELECT visit_date, COUNT(*) FROM visits WHERE visit_date BETWEEN '2023-03-01' AND '2023-03-10' GROUP BY visit_date",
+    "SELECT hospital, COUNT(*) AS n FROM visits GROUP BY hospital HAVING COUNT(*) > 500 ORDER BY hospital",
+    "SELECT h.city, h.level, COUNT(*), AVG(v.cost) FROM visits v JOIN hospitals h ON v.hospital = h.hospital GROUP BY h.city, h.level",
+    "SELECT h.city, COUNT(*) FROM hospitals h JOIN visits v USING (hospital) WHERE h.level >= 2 GROUP BY h.city",
+    "SELECT SUM(v.cost * h.level) FROM visits v JOIN hospitals h ON v.hospital = h.hospital",
+    "SELECT h.level, COUNT(*) FROM visits v LEFT JOIN hospitals h ON v.hospital = h.hospital AND h.city = 'hefei' GROUP BY h.level",
+    "SELECT COUNT(h.city), COUNT(*) FROM visits v LEFT JOIN hospitals h ON v.hospital = h.hospital AND h.level = 1",
+    "SELECT h.level, COUNT(*) FROM residents r JOIN hospitals h ON r.home_province = h.city GROUP BY h.level",
+    "SELECT sex, COUNT(*) FROM residents GROUP BY sex",
+    "SELECT insured, AVG(birth_year), COUNT(*) FROM residents GROUP BY insured",
+    "SELECT birth_year // 10 * 10 AS decade, COUNT(*) FROM residents WHERE home_province = 'anhui' GROUP BY decade ORDER BY decade",
+    "SELECT home_province, SUM(CASE WHEN insured THEN 1 ELSE 0 END) * 100.0 / COUNT(*) AS pct FROM residents GROUP BY home_province",
+    "SELECT kind, AVG(cost) FILTER (WHERE sex = 'F') - AVG(cost) FILTER (WHERE sex = 'M') AS gap FROM visits GROUP BY kind",
+    "SELECT kind, ROUND(AVG(cost), 1) AS c FROM visits GROUP BY kind HAVING AVG(age) > 0",
+    "SELECT AVG(LN(1 + cost)), AVG(SQRT(age)), AVG(GREATEST(age, 30)), AVG(LEAST(cost, 100.5)) FROM visits",
+    "SELECT UPPER(sex) AS s, LOWER(kind) || '!' AS k, COUNT(*) FROM visits GROUP BY s, k",
+    "SELECT COUNT(*) FROM visits WHERE kind LIKE '%patient' AND NOT (age > 80 OR age IN (1, 2, 3))",
+    "SELECT COUNT(*) FROM visits WHERE person_id <> 42 AND person_id BETWEEN 10 AND 500",
+    "SELECT SUM(COALESCE(NULLIF(age, 30), 0)), COUNT(NULLIF(age, 30)), AVG(NULLIF(age, 30)) FROM visits",
+    "SELECT AVG(CASE WHEN kind = 'test' THEN cost END), SUM(CASE WHEN kind = 'test' THEN cost END) FROM visits",
+]
+
+
+@pytest.mark.parametrize("sql", QUERIES)
+def test_equals_plain_duckdb(rich: weir.Connection, union: duckdb.DuckDBPyConnection, sql: str) -> None:
+    assert_same_answer(rich.sql(sql, epsilon=1e6), union.sql(sql).df(), sql)
+
+
+def test_limits_bound_what_a_person_adds(rich: weir.Connection, union: duckdb.DuckDBPyConnection) -> None:
+    """With max_rows = 2 the answer is the bounded one, computed here by hand over each node."""
+    answer = rich.sql("SELECT kind, COUNT(*), SUM(cost) FROM visits GROUP BY kind", epsilon=1e6, max_rows=2)
+    bounded = union.sql(
+        "SELECT kind, SUM(LEAST(n, 2))::BIGINT AS n, SUM(LEAST(s, 2000)) AS s FROM (SELECT province, person_id, kind, COUNT(*) AS n,"
+        " SUM(cost) AS s FROM visits GROUP BY ALL) t GROUP BY kind"
+    ).df()
+    assert_same_answer(answer, bounded, "SELECT 1")
+    assert any("at most 2 rows" in note for note in answer.notes)
