@@ -10,6 +10,8 @@ from typing import Literal
 
 import pyarrow as pa
 
+from privacy.accounting import Charge
+
 MAX_CELLS = 100_000  # cells (groups × measures) of one release: the noise takes about 10 µs each
 
 
@@ -96,6 +98,11 @@ class Fragment:
     cell_count: int
     cells_digest: str
     cells: pa.Table = field(compare=False, repr=False)
+
+    @property
+    def charge(self) -> Charge:
+        """What releasing it costs at this node."""
+        return Charge(epsilon=self.epsilon)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from privacy.errors import RequestRefused
 
 PLANNER_VERSION = 1  # a node of another version says so instead of guessing
 MAX_SQL_CHARACTERS = 20_000
+DELTA = 1e-9
 LIFETIME_S = 600  # how long the client lets a request live
 
 
@@ -28,7 +29,9 @@ class Request(BaseModel):
     """One query and what it may cost.
 
     Attributes:
-        epsilon: the regional guarantee: the most that any one unit loses, over all nodes.
+        epsilon, delta: the regional guarantee: the most that any one unit loses, over all nodes. With δ = 0 only pure
+            mechanisms are used.
+        project: whose budget pays, as node policies name it.
         nonce: makes two requests differ, 32 hexadecimal digits.
         expires_unix_s: after this moment nodes refuse it.
     """
@@ -37,6 +40,8 @@ class Request(BaseModel):
 
     sql: Annotated[str, Field(max_length=MAX_SQL_CHARACTERS)]
     epsilon: Annotated[float, Field(gt=0, allow_inf_nan=False, le=1e9)]
+    delta: Annotated[float, Field(ge=0, le=1e-3)] = DELTA
+    project: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "default"
     options: Options = Options()
     nonce: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
     expires_unix_s: int
@@ -44,7 +49,14 @@ class Request(BaseModel):
 
     @staticmethod
     def new(
-        sql: str, *, epsilon: float, nonce: str, expires_unix_s: int, options: dict[str, Any] | None = None
+        sql: str,
+        *,
+        epsilon: float,
+        nonce: str,
+        expires_unix_s: int,
+        delta: float = DELTA,
+        project: str = "default",
+        options: dict[str, Any] | None = None,
     ) -> Request:
         """A validated request; the caller brings the nonce and the clock.
 
@@ -55,6 +67,8 @@ class Request(BaseModel):
             "sql": sql,
             "epsilon": float(epsilon) if isinstance(epsilon, int) and not isinstance(epsilon, bool) else epsilon,
             "options": options or {},
+            "delta": float(delta) if isinstance(delta, int) and not isinstance(delta, bool) else delta,
+            "project": project,
             "nonce": nonce,
             "expires_unix_s": expires_unix_s,
         }
@@ -75,8 +89,9 @@ class Request(BaseModel):
             fields = json.loads(raw)
         except (UnicodeDecodeError, ValueError):
             raise RequestRefused("The request is not UTF-8 JSON.", remedy="Send it through weir's client.") from None
-        if isinstance(fields, dict) and isinstance(fields.get("epsilon"), int):
-            fields["epsilon"] = float(fields["epsilon"])  # JSON writes 1.0 as 1 in other languages
+        for name in ("epsilon", "delta"):  # JSON writes 1.0 as 1 in other languages
+            if isinstance(fields, dict) and type(fields.get(name)) is int:
+                fields[name] = float(fields[name])
         return _validated(fields)
 
 
@@ -91,6 +106,8 @@ def _validated(fields: Any) -> Request:
 
 _REMEDIES = {
     "epsilon": "Give ε as a positive finite number, for example epsilon=0.5.",
+    "delta": "Give δ as a number from 0 to 0.001, far below one in the number of people.",
+    "project": "Name the project with letters, digits, dots, dashes: project='ageing-2026'.",
     "sql": f"Give one SELECT statement of at most {MAX_SQL_CHARACTERS:,} characters.",
 }
 _OTHER_REMEDY = f"Options are {', '.join(Options.model_fields)}; docs/queries.md describes them."

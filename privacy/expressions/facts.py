@@ -65,4 +65,3 @@ class Reading:
 def hull(*parts: Facts) -> tuple[Number, Number]:
     """The least interval that holds all of `parts`."""
     return min(part.low for part in parts), max(part.high for part in parts)
-
