@@ -1,0 +1,71 @@
+"""The pages of docs/ say what the code does: every query is planned, every key is named, every link leads somewhere."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlglot import exp
+
+from privacy.binding import bind
+from privacy.errors import QueryRefused
+from privacy.expressions.reader import rules
+from privacy.parsing import parse
+from tests.privacy.corpus_planner import catalog, plan
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+_BLOCK = re.compile(r"^```sql *([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_CELL = re.compile(r"(?<!\\)\|")
+_CODE = re.compile(r"`([^`]+)`")
+
+
+def _queries() -> Iterator[tuple[str, str, str]]:
+    """(page, what stands behind ```sql, query) of every block."""
+    for page in PAGES:
+        for mark, block in _BLOCK.findall(page.read_text()):
+            for query in re.split(r";\s*\n", block):
+                yield page.name, mark, query.strip()
+
+
+def _accepted() -> list[str]:
+    return [query for _, mark, query in _queries() if not mark]
+
+
+@pytest.mark.parametrize("sql", _accepted())
+def test_examples_are_answered(sql: str) -> None:
+    assert plan(sql).fragments
+
+
+@pytest.mark.parametrize(("mark", "sql"), [(mark, query) for _, mark, query in _queries() if mark])
+def test_refused_examples_are_refused_with_a_remedy(mark: str, sql: str) -> None:
+    word, _, code = mark.partition(" ")
+    assert word == "refused"
+    with pytest.raises(QueryRefused) as refusal:
+        plan(sql)
+    assert refusal.value.remedy
+    assert refusal.value.code == code or not code
+
+
+def _expressions() -> list[str]:
+    """Everything in the first column of the table of functions."""
+    section = (ROOT / "docs" / "sql.md").read_text().partition("## Functions and operators")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| `")]
+    return [code.replace("\\|", "|") for row in rows for code in _CODE.findall(_CELL.split(row)[1])]
+
+
+def _over_visits(expression: str) -> str:
+    return f"SELECT COUNT({expression}) FROM visits"
+
+
+@pytest.mark.parametrize("expression", _expressions())
+def test_functions_are_answered(expression: str) -> None:
+    assert plan(_over_visits(expression)).fragments
+
+
+def test_every_function_of_the_allow_list_is_on_the_page() -> None:
+    shown: set[type] = set()
+    for sql in [*_accepted(), *map(_over_visits, _expressions())]:
+        shown |= {type(node) for node in bind(parse(sql), catalog()).walk()}
+    # sqlglot reads DATE_TRUNC as TimestampTrunc here; the other two are spellings of forms that are shown.
+    assert set(rules()) - shown <= {exp.DateTrunc, exp.TryCast}
