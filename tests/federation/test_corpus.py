@@ -10,7 +10,7 @@ import pytest
 
 import weir
 from tests.federation.compare import assert_same_answer
-from tests.federation.conftest import CORPUS
+from tests.federation.corpus_federation import CORPUS
 
 LEGIT = [json.loads(line) for line in (CORPUS / "legit.jsonl").read_text().splitlines()]
 ATTACKS = [json.loads(line) for line in (CORPUS / "attacks.jsonl").read_text().splitlines()]

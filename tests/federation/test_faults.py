@@ -6,7 +6,7 @@ import duckdb
 import pytest
 
 import weir
-from tests.federation.conftest import PROVINCES, write_federation
+from tests.federation.corpus_federation import PROVINCES, write_federation
 
 SQL = "SELECT kind, COUNT(*) AS n FROM visits GROUP BY kind"
 
