@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from sqlglot import exp
 
+from privacy import errors
 from privacy.binding import bind
 from privacy.errors import QueryRefused
 from privacy.expressions.reader import rules
 from privacy.parsing import parse
+from privacy.request import Options
 from tests.privacy.corpus_planner import catalog, plan
 
 ROOT = Path(__file__).parents[2]
@@ -69,3 +71,11 @@ def test_every_function_of_the_allow_list_is_on_the_page() -> None:
         shown |= {type(node) for node in bind(parse(sql), catalog()).walk()}
     # sqlglot reads DATE_TRUNC as TimestampTrunc here; the other two are spellings of forms that are shown.
     assert set(rules()) - shown <= {exp.DateTrunc, exp.TryCast}
+
+
+def test_queries_shows_the_tree_of_errors_and_every_option() -> None:
+    page = (ROOT / "docs" / "queries.md").read_text()
+    tree = [line for line in (errors.__doc__ or "").splitlines() if "──" in line]
+    assert tree
+    assert all(line in page for line in tree)
+    assert all(f"`{name}" in page for name in Options.model_fields)
