@@ -37,8 +37,9 @@ class Answer:
         rows: the answer.
         standard_errors: the same shape, float64; NULL for what is not noisy.
         charges: by province that answered.
-        epsilon: the regional guarantee.
-        span: how many nodes may hold one unit; each was charged at most epsilon / span.
+        epsilon, delta: the regional guarantee; δ is 0 where all noise is Laplace.
+        epsilon_per_node: the guarantee of one node by itself.
+        span: how many nodes may hold one unit.
     """
 
     rows: pa.Table
@@ -46,6 +47,8 @@ class Answer:
     charges: tuple[Charge, ...]
     missing: tuple[Missing, ...]
     epsilon: float
+    delta: float
+    epsilon_per_node: float
     span: int
     notes: tuple[str, ...]
 
@@ -68,6 +71,8 @@ class Explanation:
     nodes: tuple[NodePlan, ...]
     rest_sql: str
     epsilon: float
+    delta: float
+    epsilon_per_node: float
     span: int
     notes: tuple[str, ...]
     missing: tuple[Missing, ...]

@@ -20,6 +20,8 @@ async def explanation(tools: Tools, raw: bytes) -> Explanation:
         nodes=tuple(NodePlan(plan.fragments[province], ready) for province, ready in readiness.ready.items()),
         rest_sql=plan.rest.sql,
         epsilon=plan.epsilon,
+        delta=plan.delta,
+        epsilon_per_node=plan.epsilon_per_node,
         span=plan.span,
         notes=plan.notes,
         missing=readiness.missing,

@@ -79,8 +79,8 @@ def merge(fragments: Mapping[str, Fragment], releases: Mapping[str, pa.Table]) -
     table = keys.add_column(0, "cell", pa.array(np.arange(keys.num_rows, dtype=np.int64)))
     for name, column in columns.items():
         table = table.append_column(name, column)
-    scales = [{measure.name: measure.scale for measure in fragment.measures} for fragment in asked]
-    return Merged(table, tuple(map(Contribution, cells, scales)))
+    noises = [{part.name: (part.mechanism, part.scale) for part in fragment.measures} for fragment in asked]
+    return Merged(table, tuple(map(Contribution, cells, noises)))
 
 
 def _regional_cells(fragments: Sequence[Fragment]) -> tuple[pa.Table, dict[str, NDArray[np.int64]]]:

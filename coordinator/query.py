@@ -92,6 +92,8 @@ async def _answered(tools: Tools, question: Question, releases: list[Released], 
         charges=tuple(charges[province] for province in plan.fragments if province in charges),
         missing=missing,
         epsilon=plan.epsilon,
+        delta=plan.delta,
+        epsilon_per_node=plan.epsilon_per_node,
         span=plan.span,
         notes=(*plan.notes, *done.notes),
     )

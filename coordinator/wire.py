@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from privacy.fragment import Bounding, Fragment, Measure
 
 _KINDS = {"count": fragment_pb2.Measure.KIND_COUNT, "sum": fragment_pb2.Measure.KIND_SUM}
+_MECHANISMS = {
+    "laplace": fragment_pb2.Measure.MECHANISM_LAPLACE,
+    "gaussian": fragment_pb2.Measure.MECHANISM_GAUSSIAN,
+}
 _FORMS = {
     "none": fragment_pb2.Bounding.FORM_NONE,
     "clip": fragment_pb2.Bounding.FORM_CLIP,
@@ -64,8 +68,11 @@ def _measure(measure: Measure) -> fragment_pb2.Measure:
         weight=measure.weight,
         grid=measure.grid,
         centre=measure.centre,
+        mechanism=_MECHANISMS[measure.mechanism],
         sensitivity=measure.sensitivity,
+        sensitivity_l2=measure.sensitivity_l2,
         epsilon=measure.epsilon,
+        rho=measure.rho,
         scale=measure.scale,
     )
 
@@ -143,6 +150,8 @@ def explain_reply(explanation: Explanation) -> coordinator_pb2.ExplainReply:
         ],
         rest_sql=explanation.rest_sql,
         epsilon=explanation.epsilon,
+        delta=explanation.delta,
+        epsilon_per_node=explanation.epsilon_per_node,
         span=explanation.span,
         notes=explanation.notes,
         missing=[_missing(missing) for missing in explanation.missing],
@@ -163,6 +172,8 @@ def _answer(answer: Answer) -> coordinator_pb2.Answer:
         charges=[_charge(charge) for charge in answer.charges],
         missing=[_missing(missing) for missing in answer.missing],
         epsilon=answer.epsilon,
+        delta=answer.delta,
+        epsilon_per_node=answer.epsilon_per_node,
         span=answer.span,
         notes=answer.notes,
     )

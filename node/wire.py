@@ -9,12 +9,16 @@ import pyarrow as pa
 from node.guard import Asked
 from node.release import NodeBudget, Prepared, Released
 from privacy.errors import MismatchRefused
-from privacy.fragment import Bounding, Fragment, Key, Measure
+from privacy.fragment import Bounding, Fragment, Key, Measure, Mechanism
 from protos.weir.v1 import fragment_pb2, node_pb2
 
 _KINDS: dict[int, Literal["count", "sum"]] = {
     fragment_pb2.Measure.KIND_COUNT: "count",
     fragment_pb2.Measure.KIND_SUM: "sum",
+}
+_MECHANISMS: dict[int, Mechanism] = {
+    fragment_pb2.Measure.MECHANISM_LAPLACE: "laplace",
+    fragment_pb2.Measure.MECHANISM_GAUSSIAN: "gaussian",
 }
 _FORMS: dict[int, Literal["none", "clip", "clip_and_limit"]] = {
     fragment_pb2.Bounding.FORM_NONE: "none",
@@ -47,6 +51,8 @@ def _fragment(message: fragment_pb2.Fragment) -> Fragment:
 def _measure(message: fragment_pb2.Measure) -> Measure:
     if message.kind not in _KINDS:
         raise _unknown("kind of measure")
+    if message.mechanism not in _MECHANISMS:
+        raise _unknown("mechanism")
     return Measure(
         name=message.name,
         label=message.label,
@@ -57,8 +63,11 @@ def _measure(message: fragment_pb2.Measure) -> Measure:
         weight=message.weight if message.HasField("weight") else None,
         grid=message.grid,
         centre=message.centre,
+        mechanism=_MECHANISMS[message.mechanism],
         sensitivity=message.sensitivity,
+        sensitivity_l2=message.sensitivity_l2,
         epsilon=message.epsilon,
+        rho=message.rho,
         scale=message.scale,
     )
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from privacy.noise import laplace_variance, simulated_laplace
+from privacy.noise import simulated_noise, variance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from privacy.fragment import OutputColumn
+    from privacy.fragment import Mechanism, OutputColumn
     from privacy.request import Request
 
 MOST_DRAWS = 2_000  # a cell: standard errors of ratios to about 3 %
@@ -35,16 +35,16 @@ class Contribution:
 
     Attributes:
         cells: the numbers of the merged cells that it added to, each at most once.
-        scales: by measure, of its discrete Laplace noise, in steps.
+        noises: by measure, the mechanism and the scale of its noise, in steps.
     """
 
     cells: NDArray[np.int64]
-    scales: Mapping[str, float]
+    noises: Mapping[str, tuple[Mechanism, float]]
 
 
 def seed_of(request: Request) -> int:
     """The same for the same question, so that asking again gives the same error bars."""
-    question = request.model_dump_json(include={"sql", "epsilon", "options"})
+    question = request.model_dump_json(include={"sql", "epsilon", "delta", "options"})
     return int.from_bytes(hashlib.sha256(question.encode()).digest()[:8], "big")
 
 
@@ -69,7 +69,7 @@ def simulated(merged: pa.Table, contributions: Sequence[Contribution], *, seed: 
         The same columns, measures as float64; the draws of a cell follow each other.
     """
     cells = merged.num_rows
-    measures = list(contributions[0].scales)
+    measures = list(contributions[0].noises)
     draws = draws_per_cell(cells, sum(len(part.cells) for part in contributions) * len(measures))
     repeated = pa.array(np.repeat(np.arange(cells, dtype=np.int64), draws))
     table = merged.drop_columns(measures).take(repeated)
@@ -84,12 +84,12 @@ def _regional_noise(
     measure: str, contributions: Sequence[Contribution], shape: tuple[int, int], *, seed: int
 ) -> NDArray[np.float64]:
     """The sum of the nodes' noise, cells × draws."""
-    noise, variance = np.zeros(shape), np.zeros(shape[0])
+    noise, total = np.zeros(shape), np.zeros(shape[0])
     for number, part in enumerate(contributions):
-        scale = part.scales[measure]
-        noise[part.cells] += simulated_laplace(scale, (len(part.cells), shape[1]), seed=seed + number)
-        variance[part.cells] += laplace_variance(scale)
-    return _matched(noise, variance)
+        mechanism, scale = part.noises[measure]
+        noise[part.cells] += simulated_noise(mechanism, scale, (len(part.cells), shape[1]), seed=seed + number)
+        total[part.cells] += variance(mechanism, scale)
+    return _matched(noise, total)
 
 
 def _matched(noise: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:

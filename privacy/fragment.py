@@ -5,12 +5,15 @@ Coordinator and node derive it from the same request by the same code (design.md
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
 import pyarrow as pa
 
 from privacy.accounting import Charge
+
+Mechanism = Literal["laplace", "gaussian"]  # discrete Laplace (pure ε-DP), discrete Gaussian (zCDP)
 
 MAX_CELLS = 100_000  # cells (groups × measures) of one release: the noise takes about 10 µs each
 
@@ -36,9 +39,12 @@ class Measure:
         weight: the `count` measure of the same rows that scales a unit with too many rows down; None clips instead.
         grid: value of one step.
         centre: steps that were taken off each row, to be added back as `centre × weight`.
-        sensitivity: L1, in steps: the most by which one unit changes the whole vector at this node.
-        epsilon: this measure's share of the fragment's ε.
-        scale: of the discrete Laplace noise, in steps; `sensitivity / epsilon`.
+        mechanism: of its noise.
+        sensitivity, sensitivity_l2: L1 and L2, in steps: the most by which one unit changes the whole vector at this
+            node.
+        epsilon: this measure's share of the fragment's ε, if its noise is Laplace; else 0.
+        rho: this measure's share of the fragment's ρ, if its noise is Gaussian; else 0.
+        scale: of the noise, in steps: `sensitivity / epsilon`, or `sensitivity_l2 / √(2 rho)`.
     """
 
     name: str
@@ -50,8 +56,11 @@ class Measure:
     weight: str | None
     grid: float
     centre: int
+    mechanism: Mechanism
     sensitivity: int
+    sensitivity_l2: float
     epsilon: float
+    rho: float
     scale: float
 
 
@@ -84,7 +93,7 @@ class Fragment:
             integer measure inputs `x0` …, over the tables of the standard.
         cells: every group that is answered, one row each, columns as `keys`; a single row without keys. Public.
         cells_digest: SHA-256 that identifies `cells` in comparisons and on the wire.
-        epsilon: charged at this node: the sum of the measures' shares.
+        epsilon: the guarantee of this release by itself, at the request's δ where the noise is Gaussian.
     """
 
     province: str
@@ -101,8 +110,11 @@ class Fragment:
 
     @property
     def charge(self) -> Charge:
-        """What releasing it costs at this node."""
-        return Charge(epsilon=self.epsilon)
+        """What releasing it costs at this node: the sum of the measures' shares."""
+        return Charge(
+            epsilon=math.fsum(measure.epsilon for measure in self.measures),
+            rho=math.fsum(measure.rho for measure in self.measures),
+        )
 
 
 @dataclass(frozen=True)
@@ -137,13 +149,17 @@ class Plan:
 
     Attributes:
         fragments: by province; a province whose rows the WHERE clause excludes has none and is not asked.
-        epsilon: the regional guarantee that was asked for.
-        span: how many nodes may hold one unit, at most the number of fragments; each node spends epsilon / span.
+        epsilon, delta: the regional guarantee; δ is 0 where all noise is Laplace.
+        epsilon_per_node: the guarantee of one node by itself, at the same δ.
+        span: how many nodes may hold one unit, at most the number of fragments; with Laplace noise each node
+            spends epsilon / span, with Gaussian noise ρ / span.
         notes: what a reader of the answer must know, in a sentence each.
     """
 
     fragments: dict[str, Fragment]
     rest: Rest
     epsilon: float
+    delta: float
+    epsilon_per_node: float
     span: int
     notes: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Aggregates of the query → mergeable integer measures below the privacy line and an expression over them above it."""
+"""Mergeable integer measures: what is summed below the privacy line, and the expressions over the sums above it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ from sqlglot import exp
 from privacy.errors import BoundsRefused, ConstructRefused
 from privacy.expressions import Facts, Reader, Reading
 from privacy.expressions.arithmetic import clamp
-from privacy.expressions.comparisons import condition
 from privacy.expressions.rules import cast, grouped, integer
 from privacy.positions import position_of, shown
 from privacy.relation import Relation
 
 _LARGEST_STEPS = 10**9  # of one row: 4 × 10⁹ such rows still fit 2⁶²
 _FINE_STEPS = 10**6  # of a whole range: finer steps round no mean that anybody reads
-_ANSWERED = (exp.Count, exp.Sum, exp.Avg, exp.CountIf)
-_COUNT = Facts("BIGINT", -(2**53), 2**53)
+COUNT_FACTS = Facts("BIGINT", -(2**53), 2**53)
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,19 @@ class Input:
     sql: exp.Expr
 
 
+@dataclass(frozen=True)
+class Lowered:
+    """An aggregate as an expression over merged measures.
+
+    Attributes:
+        importance: by measure, how its noise shows in the aggregate: Var(aggregate) ≈ Σ importance × Var(measure) /
+            (its largest value of one row)², in units that make a count, a sum and a mean comparable (calibration.py).
+    """
+
+    reading: Reading
+    importance: dict[str, float]
+
+
 class MeasureBook:
     """Collects the measures of one query; equal ones are shared.
 
@@ -54,7 +65,7 @@ class MeasureBook:
 
     def __init__(self, relation: Relation) -> None:
         self._relation = relation
-        self._reader: Reader = relation.reader
+        self.reader: Reader = relation.reader
         self._inputs: dict[str, Input] = {}
         self._measures: dict[tuple[object, ...], RawMeasure] = {}
 
@@ -66,30 +77,11 @@ class MeasureBook:
     def measures(self) -> tuple[RawMeasure, ...]:
         return tuple(self._measures.values())
 
-    def lower(self, node: exp.Expr) -> Reading:
-        """The expression over merged measures that stands for aggregate `node`.
-
-        Raises:
-            ConstructRefused: an aggregate that is not answered.
-            BoundsRefused: a value without bounds.
-        """
-        kept, aggregate = _filtered(node)
-        if isinstance(aggregate, exp.CountIf):
-            kept = aggregate.this if kept is None else exp.And(this=kept, expression=aggregate.this)
-            aggregate = exp.Count(this=exp.Star())
-        _check_form(node, aggregate)
-        filtered = condition(self._reader, kept).sql if kept is not None else None
-        if isinstance(aggregate, exp.Count):
-            counted = self._count(aggregate.this, filtered, label=shown(node))
-            return Reading(exp.column(counted.name), _COUNT)
-        if isinstance(aggregate, exp.Sum):
-            return self._sum(aggregate, filtered, label=shown(node))
-        return self._average(aggregate, filtered, label=shown(node))
-
-    def _count(self, value: exp.Expr, kept: exp.Expr | None, *, label: str) -> RawMeasure:
+    def count(self, value: exp.Expr, kept: exp.Expr | None, *, label: str) -> RawMeasure:
+        """Rows in which `value` is not NULL and `kept` (in total form) is true."""
         present = None
         if not isinstance(value, exp.Star):
-            reading = self._reader.read(value)
+            reading = self.reader.read(value)
             if reading.facts.nullable:
                 present = exp.Not(this=exp.Is(this=grouped(reading.sql), expression=exp.Null()))
         tests = [test for test in (kept, present) if test is not None]
@@ -98,25 +90,31 @@ class MeasureBook:
         counted = exp.Case(ifs=[exp.If(this=exp.and_(*tests), true=integer(1))])
         return self._measure("count", self._input(counted), 0, 1, label=label)
 
-    def _sum(self, node: exp.Expr, kept: exp.Expr | None, *, label: str) -> Reading:
-        reading = self._number(node.this)
-        grid = self._grid(node.this, reading.facts)
+    def total(self, node: exp.Expr, kept: exp.Expr | None, *, label: str) -> Lowered:
+        """Σ of `node` over the rows in which `kept` is true."""
+        reading = self.number(node)
+        grid = self._grid(node, reading.facts)
         low, high = _steps(reading.facts.low, grid), _steps(reading.facts.high, grid)
         column = self._input(_kept(_integer(reading, grid, 0, low, high), kept))
         measure = self._measure("sum", column, low, high, grid=grid, label=label)
         value = scaled(exp.column(measure.name), grid)
+        importance = {measure.name: _importance_of_total(low, high)}
         if reading.facts.type != "DOUBLE" and grid == 1:
-            return Reading(value, _COUNT)
-        return Reading(cast(value, "DOUBLE"), Facts("DOUBLE"))
+            return Lowered(Reading(value, COUNT_FACTS), importance)
+        return Lowered(Reading(cast(value, "DOUBLE"), Facts("DOUBLE")), importance)
 
-    def _average(self, node: exp.Expr, kept: exp.Expr | None, *, label: str) -> Reading:
-        """Sum of distances from the midpoint of the range, over the count: half the sensitivity of the plain sum."""
-        reading = self._number(node.this)
+    def mean(self, node: exp.Expr, kept: exp.Expr | None, *, label: str, reading: Reading | None = None) -> Lowered:
+        """Sum of distances from the midpoint of the range, over the count: half the sensitivity of the plain sum.
+
+        Args:
+            reading: of `node`, where its caller knows closer bounds than can be inferred.
+        """
+        reading = reading or self.number(node)
         facts = reading.facts
-        grid = self._weighted_grid(self._grid(node.this, facts), facts)
+        grid = self._weighted_grid(self._grid(node, facts), facts)
         low, high = _steps(facts.low, grid), _steps(facts.high, grid)
         centre = (low + high) // 2
-        count = self._count(node.this, kept, label=f"COUNT of {label}")
+        count = self.count(node, kept, label=f"COUNT of {label}")
         column = self._input(_kept(_integer(reading, grid, centre, low - centre, high - centre), kept))
         measure = self._measure(
             "sum", column, low - centre, high - centre, grid=grid, centre=centre, weight=count.name, label=label
@@ -130,10 +128,18 @@ class MeasureBook:
         bounded = exp.Least(this=floored, expressions=[number(facts.high)], ignore_nulls=True)
         some = exp.GT(this=exp.column(count.name), expression=integer(0))
         value = cast(exp.Case(ifs=[exp.If(this=some, true=bounded)]), "DOUBLE")
-        return Reading(value, Facts("DOUBLE", float(facts.low), float(facts.high), nullable=True))
+        known = Facts("DOUBLE", float(facts.low), float(facts.high), nullable=True)
+        # Noise of the count moves the mean by its distance from the middle: half of half the range, say.
+        return Lowered(Reading(value, known), {measure.name: 1.0, count.name: 0.25})
 
-    def _number(self, node: exp.Expr) -> Reading:
-        reading = self._reader.value(node)
+    def number(self, node: exp.Expr) -> Reading:
+        """`node` as a number with bounds.
+
+        Raises:
+            ConstructRefused: it is no number.
+            BoundsRefused: no bounds can be inferred.
+        """
+        reading = self.reader.value(node)
         if reading.facts.type == "BOOLEAN":
             reading = Reading(cast(reading.sql, "BIGINT"), Facts("BIGINT", 0, 1, reading.facts.nullable))
         if not reading.facts.is_number:
@@ -194,11 +200,6 @@ class MeasureBook:
         return self._measures[key]
 
 
-def is_aggregate(node: exp.Expr) -> bool:
-    """Whether `node` is an aggregate call, with its FILTER where it has one."""
-    return isinstance(node, exp.AggFunc | exp.Filter)
-
-
 def scaled(value: exp.Expr, grid: float) -> exp.Expr:
     """Steps → value; a division where that is exact, so that 0.01 does not round twice."""
     inverse = 1 / grid
@@ -216,34 +217,16 @@ def number(value: float) -> exp.Expr:
     return exp.Neg(this=literal) if value < 0 else literal
 
 
-def _filtered(node: exp.Expr) -> tuple[exp.Expr | None, exp.Expr]:
-    if isinstance(node, exp.Filter):
-        return node.expression.this, node.this
-    return None, node
-
-
-def _check_form(node: exp.Expr, aggregate: exp.Expr) -> None:
-    plain = {"this", "big_int"}
-    extra = {name for name, value in aggregate.args.items() if value not in (None, [], False)} - plain
-    if not isinstance(aggregate, _ANSWERED) or extra or isinstance(aggregate.this, exp.Distinct | exp.Order):
-        name = aggregate.sql_name() if isinstance(aggregate, exp.Func) else aggregate.key.upper()
-        raise ConstructRefused(
-            f"`{shown(node)}`: this form of {name} is not answered",
-            remedy="Use COUNT(*), COUNT(x), COUNT_IF(condition), SUM(x) or AVG(x), with FILTER (WHERE …) if need be.",
-            position=position_of(node),
-        )
-    nested = aggregate.this.find(exp.AggFunc, exp.Window) if aggregate.this else None
-    if nested is not None or (isinstance(aggregate, exp.Sum | exp.Avg) and isinstance(aggregate.this, exp.Star)):
-        raise ConstructRefused(
-            f"`{shown(node)}` cannot be aggregated",
-            remedy="Aggregate a column or an expression over one row.",
-            position=position_of(node),
-        )
-
-
 def _steps(value: float, grid: float) -> int:
     steps = value / grid
     return round(steps)
+
+
+def _importance_of_total(low: int, high: int) -> float:
+    """A sum is read in units of half its range a row: what counts is how its largest row compares with that."""
+    half = (high - low) / 2
+    largest = max(abs(low), abs(high))
+    return min(4.0, (largest / half) ** 2) if half else 1.0
 
 
 def _kept(value: exp.Expr, kept: exp.Expr | None) -> exp.Expr:

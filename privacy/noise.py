@@ -14,7 +14,7 @@ from privacy.errors import InternalError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from privacy.fragment import Fragment, Measure
+    from privacy.fragment import Fragment, Measure, Mechanism
 
 dp.enable_features("contrib")
 
@@ -34,6 +34,39 @@ def laplace_scale(sensitivity: int, epsilon: float) -> float:
     return scale
 
 
+def gaussian_scale(sensitivity: float, rho: float) -> float:
+    """The least scale of discrete Gaussian noise with which a vector of L2 sensitivity `sensitivity` is ρ-zCDP.
+
+    Source: Canonne, Kamath and Steinke 2020, Theorem 4; OpenDP's privacy map is the judge.
+    """
+    if sensitivity == 0:
+        return 0.0
+    scale = sensitivity / math.sqrt(2 * rho)
+    while _loss(_gaussian(scale), sensitivity) > rho:
+        scale = math.nextafter(scale * (1 + 1e-15), math.inf)
+    return scale
+
+
+def variance(mechanism: Mechanism, scale: float) -> float:
+    """Variance of the noise, in steps²."""
+    return laplace_variance(scale) if mechanism == "laplace" else gaussian_variance(scale)
+
+
+def gaussian_variance(scale: float) -> float:
+    """Variance of discrete Gaussian noise, in steps²: from its mass function, which is below scale² for small scales.
+
+    Canonne, Kamath and Steinke 2020, Definition 1 and Corollary 9.
+    """
+    if scale > _WIDE:
+        return scale**2
+    reach = int(_WIDE * 10)
+    mass = [math.exp(-((k / scale) ** 2) / 2) if scale else 0.0 for k in range(1, reach)]
+    return 2 * math.fsum(k * k * p for k, p in enumerate(mass, start=1)) / (1 + 2 * math.fsum(mass))
+
+
+_WIDE = 5.0  # from here the discrete Gaussian's variance is scale² to the last digit
+
+
 def laplace_variance(scale: float) -> float:
     """Variance of discrete Laplace noise, in steps².
 
@@ -46,7 +79,7 @@ def laplace_variance(scale: float) -> float:
 
 
 def noisy(fragment: Fragment, exact: pa.Table) -> pa.Table:
-    """The release of a fragment: every cell, empty ones too, with discrete Laplace noise.
+    """The release of a fragment: every cell, empty ones too, with the noise that its measures name.
 
     Args:
         exact: columns as `bounding.bounded_sql` gives them; groups outside `fragment.cells` are dropped.
@@ -63,9 +96,14 @@ def noisy(fragment: Fragment, exact: pa.Table) -> pa.Table:
 def _noised(measure: Measure, sums: list[int]) -> list[int]:
     if measure.scale == 0:
         return sums  # no row can change it: sensitivity 0
-    mechanism = _laplace(measure.scale)
-    if _loss(mechanism, measure.sensitivity) > measure.epsilon:
-        raise InternalError(f"The noise of {measure.name} is too small for its share of ε.")
+    if measure.mechanism == "laplace":
+        mechanism, share = _laplace(measure.scale), measure.epsilon
+        loss = _loss(mechanism, measure.sensitivity)
+    else:
+        mechanism, share = _gaussian(measure.scale), measure.rho
+        loss = _loss(mechanism, measure.sensitivity_l2)
+    if loss > share:
+        raise InternalError(f"The noise of {measure.name} is too small for its share of the budget.")
     released: list[int] = mechanism(sums)
     return released
 
@@ -75,7 +113,12 @@ def _laplace(scale: float) -> dp.Measurement:
     return dp.m.make_laplace(*space, scale=scale)
 
 
-def _loss(mechanism: dp.Measurement, sensitivity: int) -> float:
+def _gaussian(scale: float) -> dp.Measurement:
+    space = dp.vector_domain(dp.atom_domain(T="i64")), dp.l2_distance(T="f64")
+    return dp.m.make_gaussian(*space, scale=scale)
+
+
+def _loss(mechanism: dp.Measurement, sensitivity: float) -> float:
     loss: float = mechanism.map(sensitivity)  # type: ignore[no-untyped-call]
     return loss
 
@@ -101,7 +144,9 @@ def _rows(table: pa.Table, columns: list[str]) -> list[tuple[object, ...]]:
     return list(zip(*(table.column(name).to_pylist() for name in columns), strict=True))
 
 
-def simulated_laplace(scale: float, shape: tuple[int, ...], *, seed: int) -> NDArray[np.float64]:
+def simulated_noise(mechanism: Mechanism, scale: float, shape: tuple[int, ...], *, seed: int) -> NDArray[np.float64]:
     """Draws that look like the noise of a release, for error bars only; never added to data."""
     generator = np.random.default_rng(seed)
-    return generator.laplace(scale=scale, size=shape) if scale else np.zeros(shape)
+    if scale == 0:
+        return np.zeros(shape)
+    return generator.laplace(scale=scale, size=shape) if mechanism == "laplace" else generator.normal(0, scale, shape)

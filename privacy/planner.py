@@ -8,18 +8,18 @@ from threading import Lock
 
 from sqlglot import exp
 
+from privacy.accounting import zcdp_epsilon, zcdp_rho
 from privacy.binding import bind
+from privacy.calibration import Spendable, calibrate, predicted_error
 from privacy.catalog import PROVINCE, Catalog
 from privacy.domains import Cells, Domains, in_province
 from privacy.errors import DomainRefused, SyntaxRefused
-from privacy.fragment import Bounding, Fragment, Key, Measure, Plan
-from privacy.measures import RawMeasure
-from privacy.noise import laplace_scale
+from privacy.fragment import Fragment, Key, Mechanism, Plan
 from privacy.parsing import parse
 from privacy.positions import shown
 from privacy.request import Request
 from privacy.split import Split, split
-from privacy.stability import choose_bounding, sensitivity
+from privacy.stability import choose_bounding
 
 _REMEMBERED = 64  # plans; each holds its cells
 
@@ -30,7 +30,7 @@ class Planner:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._domains = Domains(catalog)
-        self._plans: OrderedDict[tuple[str, float, str], Plan] = OrderedDict()
+        self._plans: OrderedDict[tuple[str, float, float, str], Plan] = OrderedDict()
         self._lock = Lock()
 
     def plan(self, request: Request) -> Plan:
@@ -40,7 +40,7 @@ class Planner:
             QueryRefused: with the construct, its position and what to write instead.
         """
         # A node plans each request twice, to prepare and to release; the nonce and the expiry change no plan.
-        identity = (request.sql, request.epsilon, request.options.model_dump_json())
+        identity = (request.sql, request.epsilon, request.delta, request.options.model_dump_json())
         with self._lock:
             if identity in self._plans:
                 self._plans.move_to_end(identity)
@@ -55,14 +55,19 @@ class Planner:
     def _planned(self, request: Request) -> Plan:
         try:
             select = parse(request.sql)
-            cut = split(bind(select, self._catalog), _names(select), self._catalog)
+            bound = bind(select, self._catalog)
+            cut = split(bound, _names(select), self._catalog, request.options.weights)
         except RecursionError:
             raise SyntaxRefused("The query is nested too deeply.", remedy="Write it with fewer parentheses.") from None
         cells = self._cells(cut)
         span = min(self._catalog.span(cut.relation.table), len(cells))
-        epsilon = request.epsilon / span
-        fragments = _fragments(cut, request, cells, epsilon=epsilon)
-        return Plan(fragments, cut.rest, request.epsilon, span, _notes(cut, fragments, span))
+        # ε and ρ both add up over the nodes that hold one unit.
+        spendable = Spendable(request.epsilon / span, zcdp_rho(request.epsilon, request.delta) / span)
+        fragments = _best(cut, request, cells, spendable)
+        gaussian = any(measure.rho for fragment in fragments.values() for measure in fragment.measures)
+        delta = request.delta if gaussian else 0.0
+        per_node = max(fragment.epsilon for fragment in fragments.values())
+        return Plan(fragments, cut.rest, request.epsilon, delta, per_node, span, _notes(cut, fragments))
 
     def _cells(self, cut: Split) -> dict[str, Cells]:
         keys = [key.reading.sql for key in cut.keys]
@@ -92,7 +97,23 @@ def _names(select: exp.Select) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _fragments(cut: Split, request: Request, cells: dict[str, Cells], *, epsilon: float) -> dict[str, Fragment]:
+def _best(cut: Split, request: Request, cells: dict[str, Cells], spendable: Spendable) -> dict[str, Fragment]:
+    """The fragments with the mechanism that is predicted to err less; Laplace, which needs no δ, where they tie."""
+    best = _fragments(cut, request, cells, spendable, "laplace")
+    if spendable.rho > 0:
+        other = _fragments(cut, request, cells, spendable, "gaussian")
+        if _error(other, cut) < _error(best, cut):
+            return other
+    return best
+
+
+def _error(fragments: dict[str, Fragment], cut: Split) -> float:
+    return sum(predicted_error(fragment.measures, cut.importance) for fragment in fragments.values())
+
+
+def _fragments(
+    cut: Split, request: Request, cells: dict[str, Cells], spendable: Spendable, mechanism: Mechanism
+) -> dict[str, Fragment]:
     written = [*(key.reading.sql for key in cut.keys), *(column.sql for column in cut.inputs), *cut.relation.conditions]
     located = any(column.name == PROVINCE for node in written for column in node.find_all(exp.Column))
     found: dict[str, Fragment] = {}
@@ -101,32 +122,27 @@ def _fragments(cut: Split, request: Request, cells: dict[str, Cells], *, epsilon
         if twin is not None:  # the query does not name the province, so all nodes run the same
             found[province] = replace(twin, province=province)
         else:
-            found[province] = _fragment(cut, request, province, groups, epsilon=epsilon)
+            found[province] = _fragment(cut, request, province, groups, spendable, mechanism)
     return found
 
 
-def _fragment(cut: Split, request: Request, province: str, cells: Cells, *, epsilon: float) -> Fragment:
+def _fragment(
+    cut: Split, request: Request, province: str, cells: Cells, spendable: Spendable, mechanism: Mechanism
+) -> Fragment:
     bounding = choose_bounding(cut.relation, cut.keys, request.options, cells=cells.count)
-    share = epsilon / len(cut.measures)
     return Fragment(
         province=province,
         table=cut.relation.table_name,
         unit=cut.relation.table.unit,
         relation=_relation_sql(cut, province, with_unit=bounding.form != "none"),
         keys=tuple(Key(key.name, key.reading.facts.type, key.label) for key in cut.keys),
-        measures=tuple(_calibrated(measure, bounding, epsilon=share) for measure in cut.measures),
+        measures=calibrate(cut.measures, bounding, cut.importance, spendable, mechanism),
         bounding=bounding,
-        epsilon=epsilon,
+        epsilon=spendable.epsilon if mechanism == "laplace" else zcdp_epsilon(spendable.rho, request.delta),
         cell_count=cells.count,
         cells_digest=cells.digest,
         cells=cells.table,
     )
-
-
-def _calibrated(raw: RawMeasure, bounding: Bounding, *, epsilon: float) -> Measure:
-    most = sensitivity(raw, bounding)
-    scale = laplace_scale(most, epsilon)
-    return Measure(**vars(raw), sensitivity=most, epsilon=epsilon, scale=scale)
 
 
 def _relation_sql(cut: Split, province: str, *, with_unit: bool) -> str:
@@ -143,18 +159,16 @@ def _relation_sql(cut: Split, province: str, *, with_unit: bool) -> str:
     return query.sql(dialect="duckdb")
 
 
-def _notes(cut: Split, fragments: dict[str, Fragment], span: int) -> tuple[str, ...]:
-    table = cut.relation.table
-    notes = (
-        [f"One {table.unit} may have rows in {span} of the provinces asked; each spends ε / {span}."]
-        if span > 1
-        else []
-    )
+def _notes(cut: Split, fragments: dict[str, Fragment]) -> tuple[str, ...]:
+    """What bounding may have cut, which no error bar shows."""
+    unit = cut.relation.table.unit
     forms = {fragment.bounding for fragment in fragments.values()}
     limits = next(iter(forms))
+    notes = []
     if limits.form != "none":
-        notes.append(f"Of one {table.unit}, at most {limits.max_rows} rows count in a group of one province.")
+        rows = "1 row counts" if limits.max_rows == 1 else f"{limits.max_rows} rows count"
+        notes.append(f"Of one {unit}, at most {rows} in a group of one province.")
     if any(form.form == "clip_and_limit" for form in forms):
         most = max(form.max_groups for form in forms)
-        notes.append(f"One {table.unit} counts in at most {most} groups of one province.")
+        notes.append(f"One {unit} counts in at most {most} group{'s' if most > 1 else ''} of one province.")
     return tuple(notes)

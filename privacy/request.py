@@ -21,6 +21,7 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     require_all: bool = False  # refuse rather than answer without some province
+    weights: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] | None = None  # which columns matter more
     max_rows: Annotated[int, Field(ge=1)] | None = None  # rows of one unit that count in one group
     max_groups: Annotated[int, Field(ge=1)] | None = None  # groups that one unit may touch at one node
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
+from privacy.aggregates import is_aggregate, lower
 from privacy.catalog import Catalog
-from privacy.errors import ConstructRefused, RowsRefused
+from privacy.errors import ConstructRefused, RequestRefused, RowsRefused
 from privacy.expressions import Reader, Reading
 from privacy.expressions.comparisons import condition
 from privacy.fragment import OutputColumn, Rest
-from privacy.measures import Input, MeasureBook, RawMeasure, is_aggregate
+from privacy.measures import Input, Lowered, MeasureBook, RawMeasure
 from privacy.positions import position_of, shown
 from privacy.relation import Relation, read_relation
 
@@ -27,16 +29,23 @@ class KeyColumn:
 
 @dataclass(frozen=True)
 class Split:
-    """A query on both sides of the line."""
+    """A query on both sides of the line.
+
+    Attributes:
+        importance: by measure, how its noise shows in the columns of the answer (see `measures.Lowered`).
+    """
 
     relation: Relation
     keys: tuple[KeyColumn, ...]
     inputs: tuple[Input, ...]
     measures: tuple[RawMeasure, ...]
+    importance: dict[str, float]
     rest: Rest
 
 
-def split(select: exp.Select, names: tuple[str, ...], catalog: Catalog) -> Split:
+def split(
+    select: exp.Select, names: tuple[str, ...], catalog: Catalog, weights: Mapping[str, float] | None = None
+) -> Split:
     """Cut a bound SELECT at the privacy line.
 
     Before: `SELECT kind, SUM(cost) / COUNT(*) AS mean FROM visits GROUP BY kind HAVING COUNT(*) > 9`
@@ -45,20 +54,23 @@ def split(select: exp.Select, names: tuple[str, ...], catalog: Catalog) -> Split
 
     Args:
         names: of the answer's columns, as the researcher wrote them.
+        weights: by column of the answer, how much its error matters; 1 where it is not named.
 
     Raises:
+        RequestRefused: a weight for a column that the answer does not have.
         QueryRefused: anything below or above the line that is not answered.
     """
     _refuse_rows(select)
     relation = read_relation(select, catalog)
     keys = _keys(select, relation)
     book = MeasureBook(relation)
-    rest = _Above(select, keys, book).rest(names)
+    above = _Above(select, keys, book)
+    rest = above.rest(names)
     if not book.measures:
         raise RowsRefused(
             "The query names no aggregate", remedy="Ask for COUNT(*), COUNT(x), SUM(x) or AVG(x) of each group."
         )
-    return Split(relation, keys, book.inputs, book.measures, rest)
+    return Split(relation, keys, book.inputs, book.measures, above.importance(names, weights or {}), rest)
 
 
 def _refuse_rows(select: exp.Select) -> None:
@@ -110,11 +122,14 @@ class _Above:
         self._book = book
         self._columns: dict[str, Reading] = {}
         self._aggregates: dict[exp.Expr, str] = {}
+        self._lowered: dict[str, Lowered] = {}
+        self._shown: list[set[str]] = []  # by column of the answer, the aggregates in it
         self._aliases = {item.alias: item.unalias() for item in select.expressions if item.alias}
         self._reader = Reader(self._resolve)
 
     def rest(self, names: tuple[str, ...]) -> Rest:
         items = [self._read(item.unalias()) for item in self._select.expressions]
+        self._shown = [self._aggregates_in(item) for item in items]
         columns = tuple(OutputColumn(name, self._is_noisy(item)) for name, item in zip(names, items, strict=True))
         named = [exp.alias_(item.sql.copy(), name, quoted=True) for name, item in zip(names, items, strict=True)]
         query = exp.select(*named, exp.column("cell"))
@@ -143,9 +158,25 @@ class _Above:
         query = exp.select(exp.column("cell"), *deviations).from_(self._groups("simulated"))
         return query.group_by(exp.column("cell")).sql(dialect="duckdb")
 
+    def importance(self, names: tuple[str, ...], weights: Mapping[str, float]) -> dict[str, float]:
+        """By measure, how much its noise matters in the columns that are shown; to be called after `rest`."""
+        unknown = next((name for name in weights if name not in names), None)
+        if unknown is not None:
+            raise RequestRefused(
+                f"`weights`: the answer has no column `{unknown}`", remedy=f"Its columns are {', '.join(names)}."
+            )
+        found: dict[str, float] = {}
+        for name, aggregates in zip(names, self._shown, strict=True):
+            for aggregate in aggregates:
+                for measure, share in self._lowered[aggregate].importance.items():
+                    found[measure] = found.get(measure, 0.0) + share * weights.get(name, 1.0)
+        return found
+
+    def _aggregates_in(self, item: Reading) -> set[str]:
+        return {column.name for column in item.sql.find_all(exp.Column)} & set(self._aggregates.values())
+
     def _is_noisy(self, item: Reading) -> bool:
-        aggregates = set(self._aggregates.values())
-        return item.facts.is_number and any(column.name in aggregates for column in item.sql.find_all(exp.Column))
+        return item.facts.is_number and bool(self._aggregates_in(item))
 
     def _read(self, node: exp.Expr) -> Reading:
         return self._reader.value(self._placed(node))
@@ -169,10 +200,11 @@ class _Above:
 
     def _aggregate(self, node: exp.Expr) -> str:
         if node not in self._aggregates:
-            reading = self._book.lower(node)
+            lowered = lower(node, self._book)
             name = f"a{len(self._aggregates)}"
             self._aggregates[node] = name
-            self._columns[name] = reading
+            self._lowered[name] = lowered
+            self._columns[name] = lowered.reading
         return self._aggregates[node]
 
     def _resolve(self, column: exp.Column) -> Reading:

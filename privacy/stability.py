@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from sqlglot import exp
 
 from privacy.catalog import PrivateTable
@@ -10,6 +12,8 @@ from privacy.measures import RawMeasure
 from privacy.relation import Relation
 from privacy.request import Options
 from privacy.split import KeyColumn
+
+_ROUNDED_UP = 1 + 1e-12  # more than floating point can lose in a root and a product
 
 
 def choose_bounding(relation: Relation, keys: tuple[KeyColumn, ...], options: Options, *, cells: int) -> Bounding:
@@ -37,6 +41,17 @@ def sensitivity(measure: RawMeasure, bounding: Bounding) -> int:
     """L1 sensitivity in steps: the most by which one unit's rows change the whole vector of sums at a node."""
     rows = bounding.max_rows if bounding.form == "none" else bounding.max_rows * bounding.max_groups
     return rows * max(abs(measure.low), abs(measure.high))
+
+
+def sensitivity_l2(measure: RawMeasure, bounding: Bounding) -> float:
+    """L2 sensitivity in steps.
+
+    With `max_rows` rows in each of `max_groups` groups at most, the norm is largest when all groups are full:
+    √max_groups × max_rows × max(|low|, |high|). Where rows are bounded in all, it is largest when all fall in one.
+    """
+    groups = 1 if bounding.form == "none" else bounding.max_groups
+    largest = bounding.max_rows * max(abs(measure.low), abs(measure.high))
+    return math.sqrt(groups) * largest * _ROUNDED_UP
 
 
 def _limits(table: PrivateTable, options: Options) -> tuple[int, int]:

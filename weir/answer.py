@@ -48,8 +48,10 @@ class Answer:
 
     Attributes:
         sql: the question.
-        epsilon: the regional guarantee: the most that any one person loses, over all nodes.
-        span: how many nodes may hold one person's records; each node spends at most epsilon / span.
+        epsilon, delta: the regional guarantee: the most that any one person loses, over all nodes; δ is 0 where all
+            noise is Laplace.
+        epsilon_per_node: the guarantee of each node by itself.
+        span: how many nodes may hold one person's records.
         charges: what each node that answered took.
         missing: provinces that the answer lacks, and why.
         notes: what a reader of the answer must know.
@@ -57,17 +59,14 @@ class Answer:
 
     sql: str
     epsilon: float
+    delta: float
+    epsilon_per_node: float
     span: int
     charges: tuple[Charge, ...]
     missing: tuple[Missing, ...]
     notes: tuple[str, ...]
     _rows: pa.Table
     _errors: pa.Table
-
-    @property
-    def epsilon_per_node(self) -> float:
-        """The guarantee of each node by itself."""
-        return self.epsilon / self.span
 
     @property
     def columns(self) -> tuple[str, ...]:

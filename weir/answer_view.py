@@ -9,7 +9,7 @@ from rich.text import Text
 
 from weir.display import grid, missing_lines, note_lines
 from weir.display_html import folded, missing_html, page, paragraph, table_html, with_error
-from weir.number_format import Figure, epsilon_text, figure, key_text
+from weir.number_format import Figure, epsilon_text, figure, guarantee_text, key_text
 
 if TYPE_CHECKING:
     from weir.answer import Answer, Charge
@@ -96,7 +96,7 @@ def _more(answer: Answer) -> str:
 
 
 def _guarantee(answer: Answer) -> str:
-    whole = f"ε = {epsilon_text(answer.epsilon)} for the region"
+    whole = f"{guarantee_text(answer.epsilon, answer.delta)} for the region"
     if answer.span == 1:
         return f"{whole} (a person's records lie at one node)."
     each = epsilon_text(answer.epsilon_per_node)

@@ -19,14 +19,17 @@ class MeasurePlan:
     Attributes:
         label: what it is in the researcher's words, for example `SUM(visits.cost)`.
         kind: an `average` is released as a sum of distances from the middle of the bounds, beside its count.
-        epsilon: its share of the node's ε.
-        scale: of the Laplace noise, in the measure's own unit.
+        mechanism: of its noise, `Laplace` or `Gaussian`.
+        epsilon, rho: its share of what the node spends: ε with Laplace noise, ρ (zCDP) with Gaussian.
+        scale: of the noise, in the measure's own unit.
         standard_error: predicted, in the measure's own unit; of an average, at most, and times the rows behind it.
     """
 
     label: str
     kind: Literal["count", "sum", "average"]
+    mechanism: str
     epsilon: float
+    rho: float
     scale: float
     standard_error: float
 
@@ -70,8 +73,9 @@ class Explanation:
     >>> print(con.explain("SELECT year, AVG(visits) FROM panel GROUP BY year", epsilon=0.5))
 
     Attributes:
-        epsilon: what the query would cost the region.
-        span: how many nodes may hold one person's records; each node spends epsilon / span.
+        epsilon, delta: what the query would cost the region; δ is 0 where all noise is Laplace.
+        epsilon_per_node: what it would cost each node by itself.
+        span: how many nodes may hold one person's records.
         nodes: the plans of the nodes that answered.
         rest_sql: what the coordinator computes from the merged noisy numbers; costs nothing.
         missing: provinces that did not answer.
@@ -79,6 +83,8 @@ class Explanation:
 
     sql: str
     epsilon: float
+    delta: float
+    epsilon_per_node: float
     span: int
     nodes: tuple[NodePlan, ...]
     rest_sql: str
@@ -103,7 +109,6 @@ class Explanation:
         """For JSON."""
         return {
             **asdict(self),
-            "epsilon_per_node": self.epsilon / self.span,
             "merged_standard_errors": self.merged_standard_errors,
         }
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from weir.display import grid, missing_lines, note_lines
 from weir.display_html import code, folded, missing_html, page, paragraph, table_html
-from weir.number_format import epsilon_text, error_text
+from weir.number_format import epsilon_text, error_text, guarantee_text
 
 if TYPE_CHECKING:
     from weir.explanation import Explanation, NodePlan
@@ -60,8 +60,8 @@ def _table(header: tuple[str, ...], right: set[int], rows: list[list[str]], titl
 
 def _cost(plan: Explanation) -> str:
     free = bool(plan.nodes) and all(node.already_released for node in plan.nodes)
-    cost = "Nothing: released before" if free else f"ε = {epsilon_text(plan.epsilon)} for the region"
-    each = epsilon_text(plan.epsilon / plan.span)
+    cost = "Nothing: released before" if free else f"{guarantee_text(plan.epsilon, plan.delta)} for the region"
+    each = epsilon_text(plan.epsilon_per_node)
     where = "one node" if plan.span == 1 else f"up to {plan.span} nodes"
     return f"Cost: {cost}; {each} at each node (a person's records may lie at {where}). This explanation is free."
 
@@ -94,9 +94,9 @@ def _error_table(plan: Explanation) -> tuple[tuple[str, ...], list[list[str]]]:
         errors = [found[node.province].standard_error if node.province in found else None for node in plan.nodes]
         errors += [merged[label]] if merged is not None else []
         shown = ["" if error is None else f"± {error_text(error)}{divisor}" for error in errors]
-        rows.append([label, error_text(first.scale), *shown])
+        rows.append([label, f"{first.mechanism} {error_text(first.scale)}", *shown])
     region_header = ("region",) if merged is not None else ()
-    return ("measure", "noise scale", *(node.province for node in plan.nodes), *region_header), rows
+    return ("measure", "noise", *(node.province for node in plan.nodes), *region_header), rows
 
 
 def _legend(plan: Explanation) -> list[str]:

@@ -17,6 +17,7 @@ def receipt(answer: Answer) -> dict[str, Any]:
     return {
         "sql": answer.sql,
         "epsilon": answer.epsilon,
+        "delta": answer.delta,
         "epsilon_per_node": answer.epsilon_per_node,
         "span": answer.span,
         "charges": [asdict(charge) for charge in answer.charges],

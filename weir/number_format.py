@@ -65,6 +65,11 @@ def epsilon_text(epsilon: float) -> str:
     return f"{epsilon:,.6g}" if 1e-4 <= abs(epsilon) < 1e6 or epsilon == 0 else f"{epsilon:.3g}"
 
 
+def guarantee_text(epsilon: float, delta: float) -> str:
+    """A guarantee: δ only where there is one."""
+    return f"ε = {epsilon_text(epsilon)}" + (f", δ = {delta:g}" if delta else "")
+
+
 def error_text(standard_error: float) -> str:
     """A standard error by itself: two digits, whole numbers in full."""
     if standard_error == 0:

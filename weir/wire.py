@@ -17,6 +17,10 @@ from weir.explanation import Explanation, MeasurePlan, NodePlan
 from weir.progress import NodeDone, Progress, Started
 
 _KINDS: dict[int, Literal["count", "sum"]] = {fragment.Measure.KIND_COUNT: "count", fragment.Measure.KIND_SUM: "sum"}
+_MECHANISMS = {
+    fragment.Measure.MECHANISM_LAPLACE: "Laplace",
+    fragment.Measure.MECHANISM_GAUSSIAN: "Gaussian",
+}
 _FORMS = {
     fragment.Bounding.FORM_NONE: "none",
     fragment.Bounding.FORM_CLIP: "clip",
@@ -48,6 +52,8 @@ def answer_from(message: coordinator.Answer, sql: str) -> Answer:
     return Answer(
         sql=sql,
         epsilon=message.epsilon,
+        delta=message.delta,
+        epsilon_per_node=message.epsilon_per_node,
         span=max(1, message.span),
         charges=tuple(map(_charge, message.charges)),
         missing=tuple(map(_missing, message.missing)),
@@ -62,6 +68,8 @@ def explanation_from(message: coordinator.ExplainReply, sql: str) -> Explanation
     return Explanation(
         sql=sql,
         epsilon=message.epsilon,
+        delta=message.delta,
+        epsilon_per_node=message.epsilon_per_node,
         span=max(1, message.span),
         nodes=tuple(map(_node_plan, message.nodes)),
         rest_sql=message.rest_sql,
@@ -134,7 +142,9 @@ def _measure(message: fragment.Measure, part: fragment.Fragment) -> MeasurePlan:
     return MeasurePlan(
         label=message.label,
         kind="average" if message.HasField("weight") else _KINDS.get(message.kind, "sum"),
+        mechanism=_MECHANISMS.get(message.mechanism, "unknown"),
         epsilon=message.epsilon,
+        rho=message.rho,
         scale=message.scale * message.grid,
         standard_error=message.grid * math.sqrt(_variance_steps(message, part)),
     )
@@ -145,10 +155,15 @@ def _variance_steps(message: fragment.Measure, part: fragment.Fragment) -> float
 
     The error of S/N is about (noise of S − S/N × noise of N) / N (delta method), and |S/N| is within the bounds.
     """
-    from privacy.noise import laplace_variance  # loads OpenDP, which nothing else here needs
-
-    own = laplace_variance(message.scale)
+    own = _noise_variance(message)
     if not message.HasField("weight"):
         return own
-    weight = sum(laplace_variance(other.scale) for other in part.measures if other.name == message.weight)
+    weight = sum(_noise_variance(other) for other in part.measures if other.name == message.weight)
     return own + max(abs(message.low), abs(message.high)) ** 2 * weight
+
+
+def _noise_variance(message: fragment.Measure) -> float:
+    from privacy.noise import gaussian_variance, laplace_variance  # loads OpenDP, which nothing else here needs
+
+    known = gaussian_variance if message.mechanism == fragment.Measure.MECHANISM_GAUSSIAN else laplace_variance
+    return known(message.scale)

@@ -38,7 +38,23 @@ def fragment(province: str, cells: pa.Table, *, measures: int = 1, scale: float 
         relation="SELECT person_id AS u FROM visits",
         keys=tuple(Key(name, "VARCHAR", name) for name in cells.column_names),
         measures=tuple(
-            Measure(f"m{n}", "COUNT(*)", "count", None, 0, 1, None, 1.0, 0, 1, 1 / scale if scale else 0.0, scale)
+            Measure(
+                name=f"m{n}",
+                label="COUNT(*)",
+                kind="count",
+                input=None,
+                low=0,
+                high=1,
+                weight=None,
+                grid=1.0,
+                centre=0,
+                mechanism="laplace",
+                sensitivity=1,
+                sensitivity_l2=1.0,
+                epsilon=1 / scale if scale else 0.0,
+                rho=0.0,
+                scale=scale,
+            )
             for n in range(measures)
         ),
         bounding=Bounding("none", 1, 1, "one row per person"),
@@ -67,6 +83,8 @@ def total_plan(*provinces: str, sql: str = "SELECT m0 AS n, cell FROM merged", s
         fragments={province: fragment(province, no_keys(), scale=scale) for province in provinces},
         rest=Rest(sql, "SELECT cell, stddev(m0) FROM simulated GROUP BY cell", (OutputColumn("n", True),)),
         epsilon=1.0,
+        delta=0.0,
+        epsilon_per_node=0.5,
         span=2,
         notes=("a note",),
     )

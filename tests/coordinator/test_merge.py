@@ -86,9 +86,9 @@ def test_contributions_say_which_node_added_to_which_cell() -> None:
     fragments = {"shanghai": fragment("shanghai", one, scale=3.0), "anhui": fragment("anhui", other, scale=5.0)}
     result = merge(fragments, {"shanghai": release(one, [1]), "anhui": release(other, [2])})
     assert result.table["k0"].to_pylist() == ["anhui", "shanghai"]
-    assert [(part.cells.tolist(), part.scales) for part in result.contributions] == [
-        ([0], {"m0": 5.0}),
-        ([1], {"m0": 3.0}),
+    assert [(part.cells.tolist(), part.noises) for part in result.contributions] == [
+        ([0], {"m0": ("laplace", 5.0)}),
+        ([1], {"m0": ("laplace", 3.0)}),
     ]
 
 

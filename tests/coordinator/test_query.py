@@ -322,6 +322,8 @@ def test_groups_by_province_stand_side_by_side() -> None:
             (OutputColumn("province", False), OutputColumn("x", False), OutputColumn("n", True)),
         ),
         epsilon=1.0,
+        delta=0.0,
+        epsilon_per_node=0.5,
         span=2,
         notes=(),
     )

@@ -40,6 +40,10 @@ QUERIES = [
     "SELECT COUNT(*) FROM visits WHERE kind LIKE '%patient' AND NOT (age > 80 OR age IN (1, 2, 3))",
     "SELECT COUNT(*) FROM visits WHERE person_id <> 42 AND person_id BETWEEN 10 AND 500",
     "SELECT SUM(COALESCE(NULLIF(age, 30), 0)), COUNT(NULLIF(age, 30)), AVG(NULLIF(age, 30)) FROM visits",
+    "SELECT sex, VAR_POP(cost), VAR_SAMP(age), STDDEV(age), STDDEV_POP(cost) FROM visits GROUP BY sex",
+    "SELECT COVAR_POP(cost, age), COVAR_SAMP(age, cost), CORR(cost, age), CORR(cost, NULLIF(age, 30)) FROM visits",
+    "SELECT REGR_SLOPE(cost, age), REGR_INTERCEPT(cost, age) FILTER (WHERE kind <> 'test') FROM visits",
+    "SELECT insured, STDDEV(birth_year) FILTER (WHERE sex = 'F') FROM residents GROUP BY insured",
     "SELECT AVG(CASE WHEN kind = 'test' THEN cost END), SUM(CASE WHEN kind = 'test' THEN cost END) FROM visits",
 ]
 

@@ -71,12 +71,19 @@ def fragment_message(fragment: Fragment) -> fragment_pb2.Fragment:
         "clip": fragment_pb2.Bounding.FORM_CLIP,
         "clip_and_limit": fragment_pb2.Bounding.FORM_CLIP_AND_LIMIT,
     }
+    mechanisms = {
+        "laplace": fragment_pb2.Measure.MECHANISM_LAPLACE,
+        "gaussian": fragment_pb2.Measure.MECHANISM_GAUSSIAN,
+    }
     plain = ("province", "table", "unit", "relation", "epsilon", "cell_count", "cells_digest")
     return fragment_pb2.Fragment(
         **{name: getattr(fragment, name) for name in plain},
         keys=[fragment_pb2.Key(**vars(key)) for key in fragment.keys],
         measures=[
-            fragment_pb2.Measure(**(vars(measure) | {"kind": kinds[measure.kind]})) for measure in fragment.measures
+            fragment_pb2.Measure(
+                **(vars(measure) | {"kind": kinds[measure.kind], "mechanism": mechanisms[measure.mechanism]})
+            )
+            for measure in fragment.measures
         ],
         bounding=fragment_pb2.Bounding(**(vars(fragment.bounding) | {"form": forms[fragment.bounding.form]})),
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 from privacy.catalog import Catalog, parse_catalog
 from privacy.fragment import Plan
 from privacy.planner import Planner
-from privacy.request import Request
+from privacy.request import DELTA, Request
 
 CATALOG = Path(__file__).parents[1] / "federation" / "corpus_catalog.toml"
 
@@ -21,9 +21,9 @@ def planner() -> Planner:
     return Planner(catalog())
 
 
-def request(sql: str, *, epsilon: float = 1.0, **options: object) -> Request:
-    return Request.new(sql, epsilon=epsilon, nonce="0" * 32, expires_unix_s=2**40, options=options)
+def request(sql: str, *, epsilon: float = 1.0, delta: float = DELTA, **options: object) -> Request:
+    return Request.new(sql, epsilon=epsilon, delta=delta, nonce="0" * 32, expires_unix_s=2**40, options=options)
 
 
-def plan(sql: str, *, epsilon: float = 1.0, **options: object) -> Plan:
-    return planner().plan(request(sql, epsilon=epsilon, **options))
+def plan(sql: str, *, epsilon: float = 1.0, delta: float = DELTA, **options: object) -> Plan:
+    return planner().plan(request(sql, epsilon=epsilon, delta=delta, **options))

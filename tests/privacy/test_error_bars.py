@@ -26,7 +26,7 @@ def merged(cells: int, *, measures: int = 1, value: int = 100) -> pa.Table:
 
 
 def everywhere(cells: int, **scales: float) -> Contribution:
-    return Contribution(np.arange(cells), scales)
+    return Contribution(np.arange(cells), {name: ("laplace", scale) for name, scale in scales.items()})
 
 
 def spread(table: pa.Table, column: str) -> np.ndarray:
@@ -43,7 +43,10 @@ def test_a_sum_has_its_analytic_standard_error(scale: float) -> None:
 
 
 def test_a_cell_has_the_noise_of_the_nodes_that_added_to_it() -> None:
-    parts = [Contribution(np.array([0, 1]), {"m0": 4.0}), Contribution(np.array([1]), {"m0": 4.0})]
+    parts = [
+        Contribution(np.array([0, 1]), {"m0": ("laplace", 4.0)}),
+        Contribution(np.array([1]), {"m0": ("laplace", 4.0)}),
+    ]
     found = spread(simulated(merged(3), parts, seed=1), "m0")
     one = laplace_variance(4.0)
     assert found == pytest.approx([math.sqrt(one), math.sqrt(2 * one), 0.0])

@@ -10,14 +10,22 @@ from scipy import stats
 
 from privacy.errors import InternalError
 from privacy.fragment import Fragment
-from privacy.noise import SATURATION, laplace_scale, laplace_variance, noisy, simulated_laplace
+from privacy.noise import (
+    SATURATION,
+    gaussian_scale,
+    gaussian_variance,
+    laplace_scale,
+    laplace_variance,
+    noisy,
+    simulated_noise,
+)
 from tests.privacy.corpus_planner import plan
 
 
 def _fragment(
     sql: str = "SELECT visit_date, COUNT(*) FROM visits GROUP BY visit_date", epsilon: float = 1.0
 ) -> Fragment:
-    return plan(sql, epsilon=epsilon).fragments["shanghai"]
+    return plan(sql, epsilon=epsilon, delta=0.0).fragments["shanghai"]
 
 
 def _draws(fragment: Fragment, *, count: int) -> np.ndarray:
@@ -62,6 +70,46 @@ def test_the_scale_is_the_least_that_the_guarantee_allows(sensitivity: int, epsi
     assert sensitivity / epsilon <= scale <= sensitivity / epsilon * (1 + 1e-9)
 
 
+@pytest.mark.parametrize("scale", [0.3, 1.0, 2.7, 40.0])
+def test_the_noise_has_the_discrete_gaussian_distribution(scale: float) -> None:
+    """χ² against P(k) ∝ exp(−k²/2σ²); false alarm 1e-7 each."""
+    draws = _draws(_gaussian_fragment(scale), count=20_000)
+    reach = max(2, round(4 * scale))
+    ks = np.arange(-int(12 * scale) - 12, int(12 * scale) + 13)
+    mass = np.exp(-((ks / scale) ** 2) / 2)
+    mass /= mass.sum()
+    edges = np.unique(np.linspace(-reach, reach + 1, 20).round())
+    observed = np.histogram(draws, bins=[-np.inf, *(edges - 0.5), np.inf])[0]
+    bins = np.digitize(ks, edges - 0.5)
+    expected = np.array([mass[bins == number].sum() for number in range(len(edges) + 1)]) * len(draws)
+    enough = expected > 5
+    statistic = float(((observed[enough] - expected[enough]) ** 2 / expected[enough]).sum())
+    assert stats.chi2.sf(statistic, int(enough.sum()) - 1) > 1e-7
+
+
+def _gaussian_fragment(scale: float) -> Fragment:
+    fragment = _fragment()
+    rho = 1 / (2 * scale**2) * (1 + 1e-9)
+    measure = dataclasses.replace(
+        fragment.measures[0], mechanism="gaussian", sensitivity=1, sensitivity_l2=1.0, epsilon=0.0, rho=rho, scale=scale
+    )
+    return dataclasses.replace(fragment, measures=(measure,))
+
+
+@pytest.mark.parametrize(("sensitivity", "rho"), [(1.0, 0.5), (math.sqrt(11) * 11, 0.0074), (5.5e6, 1e-4), (7.0, 1e5)])
+def test_the_gaussian_scale_is_the_least_that_the_guarantee_allows(sensitivity: float, rho: float) -> None:
+    scale = gaussian_scale(sensitivity, rho)
+    assert scale == pytest.approx(sensitivity / math.sqrt(2 * rho), rel=1e-9)
+    assert scale >= sensitivity / math.sqrt(2 * rho) * (1 - 1e-15)
+
+
+@pytest.mark.parametrize("scale", [0.2, 0.5, 1.0, 3.0, 8.0])
+def test_the_gaussian_variance_is_that_of_the_mass_function(scale: float) -> None:
+    ks = np.arange(-200, 201)
+    mass = np.exp(-((ks / scale) ** 2) / 2)
+    assert gaussian_variance(scale) == pytest.approx(float((mass * ks**2).sum() / mass.sum()), rel=1e-9)
+
+
 @pytest.mark.parametrize("scale", [0.1, 0.7, 3.0, 1e4])
 def test_the_variance_is_that_of_the_mass_function(scale: float) -> None:
     q = math.exp(-1 / scale)
@@ -98,6 +146,6 @@ def test_sums_saturate() -> None:
 
 
 def test_simulated_noise_is_repeatable_and_of_the_same_variance() -> None:
-    draws = simulated_laplace(50.0, (200_000,), seed=3)
-    assert np.array_equal(draws, simulated_laplace(50.0, (200_000,), seed=3))
+    draws = simulated_noise("laplace", 50.0, (200_000,), seed=3)
+    assert np.array_equal(draws, simulated_noise("laplace", 50.0, (200_000,), seed=3))
     assert draws.var() == pytest.approx(laplace_variance(50.0), rel=0.05)

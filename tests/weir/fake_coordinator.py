@@ -62,6 +62,7 @@ def answer(rows: pa.Table = ROWS, errors: pa.Table = ERRORS, **fields: Any) -> m
         "missing": [messages.NodeMissing(province="anhui", reason="did not answer in time")],
         "epsilon": 0.5,
         "span": 2,
+        "epsilon_per_node": 0.25,
         "notes": ["A person with visits in two provinces is counted in each."],
     }
     return messages.Answer(rows=ipc(rows), standard_errors=ipc(errors), **(whole | fields))
@@ -108,6 +109,7 @@ def explanation(**fields: Any) -> messages.ExplainReply:
         "rest_sql": "SELECT k0 AS kind, m0 AS n FROM merged",
         "epsilon": 0.5,
         "span": 2,
+        "epsilon_per_node": 0.25,
     }
     return messages.ExplainReply(**(whole | fields))
 

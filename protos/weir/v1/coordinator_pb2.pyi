@@ -61,7 +61,7 @@ class NodeMissing(_message.Message):
     def __init__(self, province: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Answer(_message.Message):
-    __slots__ = ("rows", "standard_errors", "charges", "missing", "epsilon", "span", "notes")
+    __slots__ = ("rows", "standard_errors", "charges", "missing", "epsilon", "span", "notes", "delta", "epsilon_per_node")
     ROWS_FIELD_NUMBER: _ClassVar[int]
     STANDARD_ERRORS_FIELD_NUMBER: _ClassVar[int]
     CHARGES_FIELD_NUMBER: _ClassVar[int]
@@ -69,6 +69,8 @@ class Answer(_message.Message):
     EPSILON_FIELD_NUMBER: _ClassVar[int]
     SPAN_FIELD_NUMBER: _ClassVar[int]
     NOTES_FIELD_NUMBER: _ClassVar[int]
+    DELTA_FIELD_NUMBER: _ClassVar[int]
+    EPSILON_PER_NODE_FIELD_NUMBER: _ClassVar[int]
     rows: bytes
     standard_errors: bytes
     charges: _containers.RepeatedCompositeFieldContainer[Charge]
@@ -76,7 +78,9 @@ class Answer(_message.Message):
     epsilon: float
     span: int
     notes: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, rows: _Optional[bytes] = ..., standard_errors: _Optional[bytes] = ..., charges: _Optional[_Iterable[_Union[Charge, _Mapping]]] = ..., missing: _Optional[_Iterable[_Union[NodeMissing, _Mapping]]] = ..., epsilon: _Optional[float] = ..., span: _Optional[int] = ..., notes: _Optional[_Iterable[str]] = ...) -> None: ...
+    delta: float
+    epsilon_per_node: float
+    def __init__(self, rows: _Optional[bytes] = ..., standard_errors: _Optional[bytes] = ..., charges: _Optional[_Iterable[_Union[Charge, _Mapping]]] = ..., missing: _Optional[_Iterable[_Union[NodeMissing, _Mapping]]] = ..., epsilon: _Optional[float] = ..., span: _Optional[int] = ..., notes: _Optional[_Iterable[str]] = ..., delta: _Optional[float] = ..., epsilon_per_node: _Optional[float] = ...) -> None: ...
 
 class Charge(_message.Message):
     __slots__ = ("province", "epsilon_charged", "already_released", "snapshot", "budget")
@@ -93,20 +97,24 @@ class Charge(_message.Message):
     def __init__(self, province: _Optional[str] = ..., epsilon_charged: _Optional[float] = ..., already_released: _Optional[bool] = ..., snapshot: _Optional[str] = ..., budget: _Optional[_Union[_node_pb2.Budget, _Mapping]] = ...) -> None: ...
 
 class ExplainReply(_message.Message):
-    __slots__ = ("nodes", "rest_sql", "epsilon", "span", "notes", "missing")
+    __slots__ = ("nodes", "rest_sql", "epsilon", "span", "notes", "missing", "delta", "epsilon_per_node")
     NODES_FIELD_NUMBER: _ClassVar[int]
     REST_SQL_FIELD_NUMBER: _ClassVar[int]
     EPSILON_FIELD_NUMBER: _ClassVar[int]
     SPAN_FIELD_NUMBER: _ClassVar[int]
     NOTES_FIELD_NUMBER: _ClassVar[int]
     MISSING_FIELD_NUMBER: _ClassVar[int]
+    DELTA_FIELD_NUMBER: _ClassVar[int]
+    EPSILON_PER_NODE_FIELD_NUMBER: _ClassVar[int]
     nodes: _containers.RepeatedCompositeFieldContainer[NodePlan]
     rest_sql: str
     epsilon: float
     span: int
     notes: _containers.RepeatedScalarFieldContainer[str]
     missing: _containers.RepeatedCompositeFieldContainer[NodeMissing]
-    def __init__(self, nodes: _Optional[_Iterable[_Union[NodePlan, _Mapping]]] = ..., rest_sql: _Optional[str] = ..., epsilon: _Optional[float] = ..., span: _Optional[int] = ..., notes: _Optional[_Iterable[str]] = ..., missing: _Optional[_Iterable[_Union[NodeMissing, _Mapping]]] = ...) -> None: ...
+    delta: float
+    epsilon_per_node: float
+    def __init__(self, nodes: _Optional[_Iterable[_Union[NodePlan, _Mapping]]] = ..., rest_sql: _Optional[str] = ..., epsilon: _Optional[float] = ..., span: _Optional[int] = ..., notes: _Optional[_Iterable[str]] = ..., missing: _Optional[_Iterable[_Union[NodeMissing, _Mapping]]] = ..., delta: _Optional[float] = ..., epsilon_per_node: _Optional[float] = ...) -> None: ...
 
 class NodePlan(_message.Message):
     __slots__ = ("fragment", "prepared")

@@ -42,7 +42,7 @@ class Key(_message.Message):
     def __init__(self, name: _Optional[str] = ..., type: _Optional[str] = ..., label: _Optional[str] = ...) -> None: ...
 
 class Measure(_message.Message):
-    __slots__ = ("name", "label", "kind", "input", "low", "high", "weight", "grid", "centre", "sensitivity", "epsilon", "scale")
+    __slots__ = ("name", "label", "kind", "input", "low", "high", "weight", "grid", "centre", "sensitivity", "epsilon", "scale", "mechanism", "sensitivity_l2", "rho")
     class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         KIND_UNSPECIFIED: _ClassVar[Measure.Kind]
@@ -51,6 +51,14 @@ class Measure(_message.Message):
     KIND_UNSPECIFIED: Measure.Kind
     KIND_COUNT: Measure.Kind
     KIND_SUM: Measure.Kind
+    class Mechanism(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        MECHANISM_UNSPECIFIED: _ClassVar[Measure.Mechanism]
+        MECHANISM_LAPLACE: _ClassVar[Measure.Mechanism]
+        MECHANISM_GAUSSIAN: _ClassVar[Measure.Mechanism]
+    MECHANISM_UNSPECIFIED: Measure.Mechanism
+    MECHANISM_LAPLACE: Measure.Mechanism
+    MECHANISM_GAUSSIAN: Measure.Mechanism
     NAME_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
@@ -63,6 +71,9 @@ class Measure(_message.Message):
     SENSITIVITY_FIELD_NUMBER: _ClassVar[int]
     EPSILON_FIELD_NUMBER: _ClassVar[int]
     SCALE_FIELD_NUMBER: _ClassVar[int]
+    MECHANISM_FIELD_NUMBER: _ClassVar[int]
+    SENSITIVITY_L2_FIELD_NUMBER: _ClassVar[int]
+    RHO_FIELD_NUMBER: _ClassVar[int]
     name: str
     label: str
     kind: Measure.Kind
@@ -75,7 +86,10 @@ class Measure(_message.Message):
     sensitivity: int
     epsilon: float
     scale: float
-    def __init__(self, name: _Optional[str] = ..., label: _Optional[str] = ..., kind: _Optional[_Union[Measure.Kind, str]] = ..., input: _Optional[str] = ..., low: _Optional[int] = ..., high: _Optional[int] = ..., weight: _Optional[str] = ..., grid: _Optional[float] = ..., centre: _Optional[int] = ..., sensitivity: _Optional[int] = ..., epsilon: _Optional[float] = ..., scale: _Optional[float] = ...) -> None: ...
+    mechanism: Measure.Mechanism
+    sensitivity_l2: float
+    rho: float
+    def __init__(self, name: _Optional[str] = ..., label: _Optional[str] = ..., kind: _Optional[_Union[Measure.Kind, str]] = ..., input: _Optional[str] = ..., low: _Optional[int] = ..., high: _Optional[int] = ..., weight: _Optional[str] = ..., grid: _Optional[float] = ..., centre: _Optional[int] = ..., sensitivity: _Optional[int] = ..., epsilon: _Optional[float] = ..., scale: _Optional[float] = ..., mechanism: _Optional[_Union[Measure.Mechanism, str]] = ..., sensitivity_l2: _Optional[float] = ..., rho: _Optional[float] = ...) -> None: ...
 
 class Bounding(_message.Message):
     __slots__ = ("form", "max_rows", "max_groups", "reason")

@@ -1,0 +1,112 @@
+"""Aggregates of the query → mergeable measures and an expression over them: the table of what is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlglot import exp
+
+from privacy.errors import ConstructRefused
+from privacy.expressions import Reading
+from privacy.expressions.comparisons import condition
+from privacy.measures import COUNT_FACTS, Lowered, MeasureBook
+from privacy.moments import correlation, covariance, deviation, intercept, slope, variance
+from privacy.positions import position_of, shown
+
+Lower = Callable[[MeasureBook, exp.Expr, exp.Expr | None], Lowered]
+
+
+def is_aggregate(node: exp.Expr) -> bool:
+    """Whether `node` is an aggregate call, with its FILTER where it has one."""
+    return isinstance(node, exp.AggFunc | exp.Filter)
+
+
+def lower(node: exp.Expr, book: MeasureBook) -> Lowered:
+    """The expression over merged measures that stands for aggregate `node`; its measures are noted in `book`.
+
+    Raises:
+        ConstructRefused: an aggregate that is not answered.
+        BoundsRefused: a value without bounds.
+    """
+    kept, aggregate = _filtered(node)
+    rule = _AGGREGATES.get(type(aggregate))
+    if rule is None or not _is_plain(aggregate):
+        raise _not_answered(node, aggregate)
+    _refuse_nesting(node, aggregate)
+    filtered = condition(book.reader, kept).sql if kept is not None else None
+    return rule(book, aggregate, filtered)
+
+
+def _count(book: MeasureBook, node: exp.Expr, kept: exp.Expr | None) -> Lowered:
+    measure = book.count(node.this, kept, label=shown(node))
+    return Lowered(Reading(exp.column(measure.name), COUNT_FACTS), {measure.name: 1.0})
+
+
+def _count_if(book: MeasureBook, node: exp.Expr, kept: exp.Expr | None) -> Lowered:
+    test = condition(book.reader, node.this).sql
+    both = test if kept is None else exp.and_(kept, test)
+    measure = book.count(exp.Star(), both, label=shown(node))
+    return Lowered(Reading(exp.column(measure.name), COUNT_FACTS), {measure.name: 1.0})
+
+
+def _sum(book: MeasureBook, node: exp.Expr, kept: exp.Expr | None) -> Lowered:
+    return book.total(node.this, kept, label=shown(node))
+
+
+def _average(book: MeasureBook, node: exp.Expr, kept: exp.Expr | None) -> Lowered:
+    return book.mean(node.this, kept, label=shown(node))
+
+
+_AGGREGATES: dict[type[exp.Expr], Lower] = {
+    exp.Count: _count,
+    exp.CountIf: _count_if,
+    exp.Sum: _sum,
+    exp.Avg: _average,
+    exp.Variance: variance,
+    exp.VariancePop: variance,
+    exp.Stddev: deviation,
+    exp.StddevSamp: deviation,
+    exp.StddevPop: deviation,
+    exp.CovarPop: covariance,
+    exp.CovarSamp: covariance,
+    exp.Corr: correlation,
+    exp.RegrSlope: slope,
+    exp.RegrIntercept: intercept,
+}
+_ANSWERED = (
+    "COUNT(*), COUNT(x), COUNT_IF(condition), SUM(x), AVG(x), VARIANCE, STDDEV, COVAR_POP, COVAR_SAMP, CORR, "
+    "REGR_SLOPE or REGR_INTERCEPT, with FILTER (WHERE …) if need be"
+)
+
+
+def _filtered(node: exp.Expr) -> tuple[exp.Expr | None, exp.Expr]:
+    if isinstance(node, exp.Filter):
+        return node.expression.this, node.this
+    return None, node
+
+
+def _is_plain(aggregate: exp.Expr) -> bool:
+    given = {name for name, value in aggregate.args.items() if value not in (None, [], False)}
+    two = isinstance(
+        aggregate, exp.Binary | exp.CovarPop | exp.CovarSamp | exp.Corr | exp.RegrSlope | exp.RegrIntercept
+    )
+    known = {"this", "big_int"} | ({"expression"} if two else set())
+    return not given - known and not isinstance(aggregate.this, exp.Distinct | exp.Order)
+
+
+def _not_answered(node: exp.Expr, aggregate: exp.Expr) -> ConstructRefused:
+    name = aggregate.sql_name() if isinstance(aggregate, exp.Func) else aggregate.key.upper()
+    return ConstructRefused(
+        f"`{shown(node)}`: this form of {name} is not answered", remedy=f"Use {_ANSWERED}.", position=position_of(node)
+    )
+
+
+def _refuse_nesting(node: exp.Expr, aggregate: exp.Expr) -> None:
+    nested = next(aggregate.this.find_all(exp.AggFunc, exp.Window), None) if aggregate.this else None
+    star = isinstance(aggregate.this, exp.Star) and not isinstance(aggregate, exp.Count)
+    if nested is not None or star:
+        raise ConstructRefused(
+            f"`{shown(node)}` cannot be aggregated",
+            remedy="Aggregate a column or an expression over one row.",
+            position=position_of(node),
+        )
