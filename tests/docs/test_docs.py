@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlglot import exp
 
-from privacy import errors
+from privacy import aggregates, errors
 from privacy.binding import bind
 from privacy.errors import QueryRefused
 from privacy.expressions.reader import rules
@@ -79,3 +79,8 @@ def test_queries_shows_the_tree_of_errors_and_every_option() -> None:
     assert tree
     assert all(line in page for line in tree)
     assert all(f"`{name}" in page for name in Options.model_fields)
+
+
+def test_every_aggregate_is_on_the_page() -> None:
+    shown = {type(node) for sql in _accepted() for node in parse(sql).walk()}
+    assert set(vars(aggregates)["_AGGREGATES"]) - shown == set()
