@@ -16,6 +16,8 @@ from privacy.positions import position_of, shown
 from privacy.relation import Relation
 
 _LARGEST_STEPS = 10**9  # of one row: 4 × 10⁹ such rows still fit 2⁶²
+_LEAST_STEP = 1e-290  # its inverse is a number too
+_NEAR = 1e-4  # of a step; dividing by the grid is off by less
 _FINE_STEPS = 10**6  # of a whole range: finer steps round no mean that anybody reads
 COUNT_FACTS = Facts("BIGINT", -(2**53), 2**53)
 
@@ -94,7 +96,7 @@ class MeasureBook:
         """Σ of `node` over the rows in which `kept` is true."""
         reading = self.number(node)
         grid = self._grid(node, reading.facts)
-        low, high = _steps(reading.facts.low, grid), _steps(reading.facts.high, grid)
+        low, high = _steps(reading.facts, grid)
         column = self._input(_kept(_integer(reading, grid, 0, low, high), kept))
         measure = self._measure("sum", column, low, high, grid=grid, label=label)
         value = scaled(exp.column(measure.name), grid)
@@ -112,7 +114,7 @@ class MeasureBook:
         reading = reading or self.number(node)
         facts = reading.facts
         grid = self._weighted_grid(self._grid(node, facts), facts)
-        low, high = _steps(facts.low, grid), _steps(facts.high, grid)
+        low, high = _steps(facts, grid)
         centre = (low + high) // 2
         count = self.count(node, kept, label=f"COUNT of {label}")
         column = self._input(_kept(_integer(reading, grid, centre, low - centre, high - centre), kept))
@@ -164,7 +166,7 @@ class MeasureBook:
             natural = 10.0 ** (math.ceil(math.log10(largest)) - 9) if largest > 0 else 1.0
             plain = node.this if isinstance(node, exp.Paren) else node
             column = self._relation.column(plain) if isinstance(plain, exp.Column) else None
-            natural = (column.grid if column is not None else None) or natural
+            natural = max((column.grid if column is not None else None) or natural, _LEAST_STEP)
         while largest / natural > _LARGEST_STEPS:
             natural *= 10
         return natural
@@ -200,13 +202,16 @@ class MeasureBook:
         return self._measures[key]
 
 
+_EXACT = 2.0**53  # integers up to here are literals of an integer type and exact as DOUBLE
+
+
 def scaled(value: exp.Expr, grid: float) -> exp.Expr:
     """Steps → value; a division where that is exact, so that 0.01 does not round twice."""
     inverse = 1 / grid
     if grid == 1:
         return value
     if inverse > 1 and abs(inverse - round(inverse)) < 1e-9 * inverse:
-        return exp.Div(this=value, expression=number(round(inverse)))
+        return exp.Div(this=value, expression=number(round(inverse) if inverse < _EXACT else inverse))
     return exp.Mul(this=value, expression=number(grid))
 
 
@@ -217,9 +222,12 @@ def number(value: float) -> exp.Expr:
     return exp.Neg(this=literal) if value < 0 else literal
 
 
-def _steps(value: float, grid: float) -> int:
-    steps = value / grid
-    return round(steps)
+def _steps(facts: Facts, grid: float) -> tuple[int, int]:
+    """The bounds in steps; outwards where they lie between two, because engines differ in how they round a half."""
+    low, high = facts.low / grid, facts.high / grid
+    nearest = round(low), round(high)
+    on_grid = tuple(abs(near - exact) < _NEAR for near, exact in zip(nearest, (low, high), strict=True))
+    return nearest[0] if on_grid[0] else math.floor(low), nearest[1] if on_grid[1] else math.ceil(high)
 
 
 def _importance_of_total(low: int, high: int) -> float:

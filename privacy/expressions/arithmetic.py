@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from privacy.expressions.reader import Reader
 
 Interval = tuple[Number, Number]
+
+_LAST_BITS = 2.0**-50  # relative; a logarithm is off by no more
 
 
 def _numbers(reader: Reader, node: exp.Expr, *operands: exp.Expr) -> list[Reading]:
@@ -44,16 +47,15 @@ def _product(left: Facts, right: Facts) -> Interval:
 def _binary(interval: Callable[[Facts, Facts], Interval]) -> Callable[[Reader, exp.Binary], Reading]:
     def apply(reader: Reader, node: exp.Binary) -> Reading:
         left, right = _numbers(reader, node, node.left, node.right)
-        try:
-            low, high = interval(left.facts, right.facts)
-        except OverflowError:
-            low, high = -math.inf, math.inf
         whole = left.facts.type == right.facts.type == "BIGINT"
+        low, high = interval(left.facts, right.facts) if whole else (-math.inf, math.inf)
         exact = whole and Facts("BIGINT", low, high).fits_integer
         first, second = grouped(left.sql), grouped(right.sql)
         if not exact:
-            # In DOUBLE nothing overflows into an error; integers are widened before, not after.
-            first, second, low, high = as_double(left), as_double(right), float(low), float(high)
+            # In DOUBLE nothing overflows into an error; integers are widened before, not after. The bounds are computed
+            # with the same roundings as the rows: rounding is monotone, so no row gets past them.
+            first, second = as_double(left), as_double(right)
+            low, high = interval(_widened(left.facts), _widened(right.facts))
         elif left.facts.narrow and right.facts.narrow:
             first = cast(first, "BIGINT")
         nullable = left.facts.nullable or right.facts.nullable
@@ -61,6 +63,10 @@ def _binary(interval: Callable[[Facts, Facts], Interval]) -> Callable[[Reader, e
         return Reading(type(node)(this=first, expression=second), Facts(kind, low, high, nullable))
 
     return apply
+
+
+def _widened(facts: Facts) -> Facts:
+    return replace(facts, type="DOUBLE")
 
 
 def negation(reader: Reader, node: exp.Neg) -> Reading:
@@ -87,7 +93,8 @@ def division(reader: Reader, node: exp.Div) -> Reading:
     left, right = _numbers(reader, node, node.left, node.right)
     low, high = -math.inf, math.inf
     if not _may_vanish(right.facts) and left.facts.bounded and right.facts.bounded:
-        corners = [a / b for a in (left.facts.low, left.facts.high) for b in (right.facts.low, right.facts.high)]
+        above, below = _widened(left.facts), _widened(right.facts)
+        corners = [a / b for a in (above.low, above.high) for b in (below.low, below.high)]
         low, high = min(corners), max(corners)
     nullable = left.facts.nullable or right.facts.nullable or _may_vanish(right.facts)
     quotient = exp.Div(this=as_double(left), expression=_nonzero(right))
@@ -109,10 +116,13 @@ def integer_division(reader: Reader, node: exp.IntDiv) -> Reading:
 def _quotients(left: Facts, right: Facts) -> Interval:
     if not (left.bounded and right.bounded):
         return left.low, left.high
-    corners = [
-        math.trunc(a / b) if abs(a) < 2**53 else a // b for a in (left.low, left.high) for b in (right.low, right.high)
-    ]
+    corners = [_truncated(a, b) for a in (int(left.low), int(left.high)) for b in (int(right.low), int(right.high))]
     return min(corners), max(corners)
+
+
+def _truncated(dividend: int, divisor: int) -> int:
+    """The quotient towards zero, exact at any size; `divisor` is positive."""
+    return dividend // divisor if dividend >= 0 else -(-dividend // divisor)
 
 
 def modulo(reader: Reader, node: exp.Mod) -> Reading:
@@ -149,7 +159,8 @@ def absolute(reader: Reader, node: exp.Abs) -> Reading:
     low = 0 if facts.low <= 0 <= facts.high else min(abs(facts.low), abs(facts.high))
     exact = facts.type == "BIGINT" and facts.fits_integer
     operand = inner.sql if exact else as_double(inner)
-    return Reading(exp.Abs(this=operand), Facts("BIGINT" if exact else "DOUBLE", low, high, facts.nullable))
+    kind = "BIGINT" if exact else "DOUBLE"
+    return Reading(exp.Abs(this=operand), Facts(kind, low, high, facts.nullable, narrow=facts.narrow))
 
 
 def rounding(reader: Reader, node: exp.Round) -> Reading:
@@ -163,10 +174,20 @@ def rounding(reader: Reader, node: exp.Round) -> Reading:
         )
     (inner,) = _numbers(reader, node, node.this)
     places = int(digits.name) if digits is not None else 0
-    bounds = (inner.facts.low, inner.facts.high)
-    low, high = (round(bound, places) if math.isfinite(bound) else bound for bound in bounds)
+    low = _rounded(inner.facts.low, places, outwards=-1)
+    high = _rounded(inner.facts.high, places, outwards=1)
     facts = Facts("DOUBLE", low, high, inner.facts.nullable)
     return Reading(exp.Round(this=as_double(inner), decimals=digits.copy() if digits else None), facts)
+
+
+def _rounded(bound: Number, places: int, *, outwards: int) -> Number:
+    """`bound` if it has no more than `places` decimals, else the next value that has, up (1) or down (-1).
+
+    Python and engines differ in which way they round a half, and on large values scaling changes the last bits.
+    """
+    if not math.isfinite(bound) or round(bound, places) == bound:
+        return bound if not places or abs(bound) * 10.0**places < 2**52 else bound + outwards * _LAST_BITS * abs(bound)
+    return (math.ceil if outwards > 0 else math.floor)(bound * 10.0**places) / 10.0**places
 
 
 def _whole(kind: type[exp.Func], function: Callable[[Number], int]) -> Callable[[Reader, exp.Func], Reading]:
@@ -190,6 +211,8 @@ def _increasing(
         operand = as_double(inner)
         low = function(facts.low) if 0 < facts.low < math.inf else (0.0 if kind is exp.Sqrt else -math.inf)
         high = function(facts.high) if 0 < facts.high < math.inf else (0.0 if facts.high <= 0 else math.inf)
+        if kind is exp.Ln:  # not every library rounds the last bit alike
+            low, high = low - _LAST_BITS * abs(low), high + _LAST_BITS * abs(high)
         if facts.low > 0:
             return Reading(kind(this=operand), Facts("DOUBLE", low, high, facts.nullable))
         guarded = exp.Case(ifs=[exp.If(this=defined(operand.copy()), true=kind(this=operand))])
@@ -198,24 +221,30 @@ def _increasing(
     return apply
 
 
-def _extreme(pick: Callable[[Number, Number], Number]) -> Callable[[Reader, exp.Func], Reading]:
+def _extreme(kind: type[exp.Func]) -> Callable[[Reader, exp.Func], Reading]:
     """LEAST and GREATEST, which ignore NULLs as DuckDB does."""
 
     def apply(reader: Reader, node: exp.Func) -> Reading:
         readings = _numbers(reader, node, node.this, *node.expressions)
         parts = [reading.facts for reading in readings]
         low, high = hull(*parts)
-        if not any(part.nullable for part in parts):
-            low, high = parts[0].low, parts[0].high
-            for part in parts[1:]:
-                low, high = pick(low, part.low), pick(high, part.high)
+        # Only a constant is sure to be there: a column that should not be NULL may still hold one (or NaN) on some row.
+        constants = [reading.facts for reading in readings if _is_sure(reading)]
+        if constants and kind is exp.Least:
+            high = min(facts.high for facts in constants)
+        elif constants:
+            low = max(facts.low for facts in constants)
         rest = [reading.sql for reading in readings[1:]]
-        sql = type(node)(this=readings[0].sql, expressions=rest, ignore_nulls=True)
+        sql = kind(this=readings[0].sql, expressions=rest, ignore_nulls=True)
         narrow = all(part.narrow for part in parts)
         nullable = all(part.nullable for part in parts)
         return Reading(sql, Facts(common_type(node, *parts), low, high, nullable, narrow=narrow))
 
     return apply
+
+
+def _is_sure(reading: Reading) -> bool:
+    return reading.facts.bounded and not reading.facts.nullable and reading.sql.find(exp.Column) is None
 
 
 def anonymous(reader: Reader, node: exp.Anonymous) -> Reading:
@@ -246,6 +275,7 @@ def anonymous(reader: Reader, node: exp.Anonymous) -> Reading:
         max(low, min(value.facts.low, high)),
         min(high, max(value.facts.high, low)),
         value.facts.nullable,
+        narrow=value.facts.narrow and least.facts.narrow and greatest.facts.narrow,
     )
     return Reading(clamp(value.sql, least.sql, greatest.sql), facts)
 
@@ -286,7 +316,7 @@ RULES = {
     exp.Ceil: rule(_whole(exp.Ceil, math.ceil), "this"),
     exp.Ln: rule(_increasing(exp.Ln, math.log, defined=_above_zero), "this"),
     exp.Sqrt: rule(_increasing(exp.Sqrt, math.sqrt, defined=_not_negative), "this"),
-    exp.Least: rule(_extreme(min), "this", "expressions", "ignore_nulls"),
-    exp.Greatest: rule(_extreme(max), "this", "expressions", "ignore_nulls"),
+    exp.Least: rule(_extreme(exp.Least), "this", "expressions", "ignore_nulls"),
+    exp.Greatest: rule(_extreme(exp.Greatest), "this", "expressions", "ignore_nulls"),
     exp.Anonymous: rule(anonymous, "this", "expressions"),
 }

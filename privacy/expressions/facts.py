@@ -33,10 +33,13 @@ class Facts:
     narrow: bool = False
 
     def __post_init__(self) -> None:
-        if self.type == "DOUBLE" and not self.bounded:
-            # It may be NaN (∞ − ∞), which is on neither side of any bound: half an interval would be a false promise.
-            object.__setattr__(self, "low", -math.inf)
-            object.__setattr__(self, "high", math.inf)
+        if self.type != "DOUBLE":
+            return
+        # It may be NaN (∞ − ∞), which is on neither side of any bound: half an interval would be a false promise.
+        # Integers are rounded to DOUBLE as the engine rounds them: 2^62 − 1 becomes 2^62 there.
+        low, high = (float(self.low), float(self.high)) if self.bounded else (-math.inf, math.inf)
+        object.__setattr__(self, "low", low)
+        object.__setattr__(self, "high", high)
 
     @property
     def is_number(self) -> bool:
