@@ -94,10 +94,12 @@ class FanOut:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def budgets(self, *, deadline: float) -> Budgets:
+    async def budgets(self, *, project: str = "", deadline: float) -> Budgets:
         """The budget of every node that can be reached."""
         sooner = min(deadline, asyncio.get_running_loop().time() + PREPARE_S)
-        found, faults = await self._everywhere(tuple(self._links), lambda link: link.budget(deadline=sooner))
+        found, faults = await self._everywhere(
+            tuple(self._links), lambda link: link.budget(project=project, deadline=sooner)
+        )
         return Budgets(tuple(found.values()), _missing(faults))
 
     async def introductions(self, *, timeout_s: float) -> dict[str, WeirError]:

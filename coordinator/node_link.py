@@ -91,9 +91,10 @@ class NodeLink:
         checked_release(fragment, released.cells)
         return released
 
-    async def budget(self, *, deadline: float) -> Budget:
+    async def budget(self, *, project: str = "", deadline: float) -> Budget:
+        """What is left; for `project` too where the node gives it a budget of its own."""
         await self.introduce(deadline=deadline)
-        return wire.budget(await self._call(self._stub.GetBudget, wire.budget_request(), deadline))
+        return wire.budget(await self._call(self._stub.GetBudget, wire.budget_request(project), deadline))
 
     async def close(self) -> None:
         await self._channel.close()

@@ -19,14 +19,31 @@ class Identity:
 
 
 @dataclass(frozen=True)
+class BudgetShare:
+    """A budget beside the node's total, of a `kind` (`period`, `project`); `end` is the day it is whole again."""
+
+    kind: str
+    name: str
+    epsilon_total: float
+    epsilon_spent: float
+    epsilon_left: float
+    end: str
+
+
+@dataclass(frozen=True)
 class Budget:
-    """The privacy budget of one node, in ε."""
+    """The privacy budget of one node, in ε at `delta_total`."""
 
     province: str
     epsilon_total: float
     epsilon_spent: float
     epsilon_left: float
     epsilon_per_query: float
+    delta_total: float
+    delta_spent: float
+    rho_spent: float
+    frozen: bool
+    shares: tuple[BudgetShare, ...]
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
     ) -> coordinator_pb2.BudgetsReply:
         async with _typed_errors(context):
             deadline = asyncio.get_running_loop().time() + self._tools.deadline_s
-            return wire.budgets_reply(await self._tools.fanout.budgets(deadline=deadline))
+            return wire.budgets_reply(await self._tools.fanout.budgets(project=request.project, deadline=deadline))
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from coordinator.answers import Answer, NodeDone, Started
-from coordinator.replies import Budget, Charge, Identity, Missing, Prepared, Released
+from coordinator.replies import Budget, BudgetShare, Charge, Identity, Missing, Prepared, Released
 from privacy.errors import InternalError
 from protos.weir.v1 import coordinator_pb2, fragment_pb2, node_pb2
 
@@ -38,8 +38,8 @@ def describe_request() -> node_pb2.DescribeRequest:
     return node_pb2.DescribeRequest()
 
 
-def budget_request() -> node_pb2.BudgetRequest:
-    return node_pb2.BudgetRequest()
+def budget_request(project: str) -> node_pb2.BudgetRequest:
+    return node_pb2.BudgetRequest(project=project)
 
 
 def _fragment(fragment: Fragment) -> fragment_pb2.Fragment:
@@ -119,7 +119,16 @@ def budget(reply: node_pb2.Budget) -> Budget:
         epsilon_spent=reply.epsilon_spent,
         epsilon_left=reply.epsilon_left,
         epsilon_per_query=reply.epsilon_per_query,
+        delta_total=reply.delta_total,
+        delta_spent=reply.delta_spent,
+        rho_spent=reply.rho_spent,
+        frozen=reply.frozen,
+        shares=tuple(_share_of(share) for share in reply.shares),
     )
+
+
+def _share_of(share: node_pb2.BudgetShare) -> BudgetShare:
+    return BudgetShare(share.kind, share.name, share.epsilon_total, share.epsilon_spent, share.epsilon_left, share.end)
 
 
 # To clients
@@ -217,4 +226,9 @@ def _budget(budget: Budget) -> node_pb2.Budget:
         epsilon_spent=budget.epsilon_spent,
         epsilon_left=budget.epsilon_left,
         epsilon_per_query=budget.epsilon_per_query,
+        delta_total=budget.delta_total,
+        delta_spent=budget.delta_spent,
+        rho_spent=budget.rho_spent,
+        frozen=budget.frozen,
+        shares=[node_pb2.BudgetShare(**vars(share)) for share in budget.shares],
     )

@@ -10,14 +10,21 @@ from typing import Annotated, Literal, NoReturn, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from node.exact import ATTO, NANO, rounded_down
+from node.periods import Length
+from node.policy import BudgetPolicy
 from privacy.catalog import Catalog, parse_catalog
 from privacy.errors import ConfigError, MismatchRefused
 from privacy.located_toml import line_of, parse_toml
+from privacy.request import DELTA, PROJECT
 
 FileFormat = Literal["parquet", "csv"]
 _FORMATS: dict[str, FileFormat] = {".parquet": "parquet", ".csv": "csv"}
 _WILDCARDS = frozenset("*?[]{}")
 _Epsilon = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+_Delta = Annotated[float, Field(ge=0, le=1e-3, allow_inf_nan=False)]
+_Project = Annotated[str, Field(pattern=PROJECT)]
+_Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]  # shorter than a digest, which has 64
 
 
 class _Model(BaseModel):
@@ -34,11 +41,40 @@ class EngineSettings(_Model):
     concurrent_queries: Annotated[int, Field(ge=1, le=64)] = 2
 
 
+class PeriodSettings(_Model):
+    """How much may be spent in each calendar period (UTC)."""
+
+    length: Length
+    epsilon: _Epsilon
+
+
+class ProjectSettings(_Model):
+    """How much one project may spend."""
+
+    epsilon: _Epsilon
+
+
 class BudgetSettings(_Model):
-    """How much ε the node gives in all, and to one query."""
+    """How much the node gives in all, in a period, to a project and to one query; all hold at once."""
 
     epsilon_total: _Epsilon
+    delta_total: _Delta = 1e-6
     epsilon_per_query: _Epsilon
+    delta_per_query: _Delta = DELTA
+    period: PeriodSettings | None = None
+    project: ProjectSettings | None = None
+    projects: dict[_Project, ProjectSettings] = {}
+
+    def policy(self) -> BudgetPolicy:
+        """In whole numbers, rounded down."""
+        return BudgetPolicy(
+            epsilon_total_nano=rounded_down(self.epsilon_total, NANO),
+            delta_total_atto=rounded_down(self.delta_total, ATTO),
+            period_length=self.period.length if self.period else None,
+            period_epsilon_nano=rounded_down(self.period.epsilon, NANO) if self.period else 0,
+            project_epsilon_nano=rounded_down(self.project.epsilon, NANO) if self.project else None,
+            projects={name: rounded_down(project.epsilon, NANO) for name, project in self.projects.items()},
+        )
 
 
 class _TableSettings(_Model):
@@ -62,6 +98,8 @@ class _NodeFile(_Model):
     catalog_digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     listen: str
     ledger: str
+    signing_key: str | None = None
+    snapshot: _Label | None = None
     engine: EngineSettings = EngineSettings()
     budget: BudgetSettings
     tables: dict[str, _TableSettings]
@@ -95,13 +133,28 @@ Source = FileSource | DatabaseSource
 
 
 @dataclass(frozen=True)
+class LedgerPlace:
+    """Where the ledger of which province is, and the key that signs it where that is not beside it."""
+
+    province: str
+    ledger: Path
+    signing_key: Path | None
+
+
+@dataclass(frozen=True)
 class NodeConfig:
-    """node.toml with the catalog read and every path resolved."""
+    """node.toml with the catalog read and every path resolved.
+
+    Attributes:
+        snapshot: the operator's name for the data as they are; None to go by the identities of the files.
+    """
 
     province: str
     catalog: Catalog
     listen: str
     ledger: Path
+    signing_key: Path | None
+    snapshot: str | None
     temp_directory: Path
     engine: EngineSettings
     budget: BudgetSettings
@@ -116,6 +169,15 @@ def load_config(path: Path) -> NodeConfig:
         MismatchRefused: the catalog is not the pinned one.
     """
     return _Reader(path).config()
+
+
+def load_ledger_place(path: Path) -> LedgerPlace:
+    """Where the ledger is, from the TOML file `path`; catalog and data need not be there.
+
+    Raises:
+        ConfigError: as `load_config`.
+    """
+    return _Reader(path).ledger_place()
 
 
 def loopback(listen: str) -> str:
@@ -158,6 +220,11 @@ class _Reader:
         self._text = _text_of(path, "The node configuration")
         self._file = parse_toml(self._text, _NodeFile, source=path.name)
 
+    def ledger_place(self) -> LedgerPlace:
+        key = self._file.signing_key
+        ledger = self._resolved(self._file.ledger)
+        return LedgerPlace(self._file.province, ledger, self._resolved(key) if key is not None else None)
+
     def config(self) -> NodeConfig:
         file, catalog = self._file, self._catalog()
         if file.province not in catalog.region.provinces:
@@ -166,14 +233,16 @@ class _Reader:
             listen = loopback(file.listen)
         except ConfigError as fault:
             self._refuse(("listen",), fault.message.removeprefix("`listen`: "), fault.remedy)
-        ledger = self._resolved(file.ledger)
+        place = self.ledger_place()
         temp = file.engine.temp_directory
         return NodeConfig(
             province=file.province,
             catalog=catalog,
             listen=listen,
-            ledger=ledger,
-            temp_directory=self._resolved(temp) if temp else ledger.with_name(ledger.name + ".tmp"),
+            ledger=place.ledger,
+            signing_key=place.signing_key,
+            snapshot=file.snapshot,
+            temp_directory=self._resolved(temp) if temp else place.ledger.with_name(place.ledger.name + ".tmp"),
             engine=file.engine,
             budget=file.budget,
             sources=self._sources(catalog),

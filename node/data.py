@@ -8,7 +8,7 @@ from node.config import NodeConfig, Source
 from node.engine import Engine
 from node.finding import Finding
 from node.promises import broken_promises, parses, rows_without_unit, unconvertible
-from node.snapshot import snapshot
+from node.snapshot import Snapshot, digest_of
 from node.structure import structure
 from privacy.catalog import PrivateTable
 from privacy.errors import DataError
@@ -24,23 +24,24 @@ class ServedData:
         self._verified: str | None = None
         self._mutex = threading.Lock()
 
-    def snapshot(self) -> str:
-        """The identity of the data as the files are now.
+    def snapshot(self) -> Snapshot:
+        """The data as the files are now.
 
         Raises:
             DataError: a file is gone.
         """
         files = (file for name in sorted(self._config.sources) for file in self._config.sources[name].files)
-        return snapshot(files, secret=self._secret)
+        digest = digest_of(files, secret=self._secret)
+        return Snapshot(self._config.snapshot or digest, digest)
 
-    def verify(self, current: str) -> None:
+    def verify(self, current: Snapshot) -> None:
         """Check the files, unless the snapshot `current` was checked last, and make the views over them.
 
         Raises:
             DataError: they do not meet the standard. The text is the same for every reason, because it may leave.
         """
         with self._mutex:
-            if self._verified != current and self._faults(current):
+            if self._verified != current.files and self._faults(current.files):
                 raise DataError(
                     "This node's data do not meet the regional standard, so it answers nothing.",
                     remedy="Ask the node's operator to run `weir node check`, then to restart the node.",
@@ -53,7 +54,7 @@ class ServedData:
             DataError: names the table and the column.
         """
         with self._mutex:
-            faults = self._faults(self.snapshot())
+            faults = self._faults(self.snapshot().files)
         if faults:
             table, column = faults[0].table, faults[0].column
             where = f"Column `{column}` of table `{table}`" if column else f"Table `{table}`"
@@ -61,7 +62,7 @@ class ServedData:
                 f"{where} does not meet the regional standard.", remedy="Run `weir node check`: it says in what."
             )
 
-    def _faults(self, current: str) -> list[Finding]:
+    def _faults(self, files: str) -> list[Finding]:
         self._verified = None
         if self._changed():
             return [Finding("", "", "error", "Columns or types changed since the node started.")]
@@ -72,7 +73,7 @@ class ServedData:
             for finding in prepare_view(self._engine, source, tables[name])
         ]
         faults = [finding for finding in found if finding.level == "error"]
-        self._verified = None if faults else current
+        self._verified = None if faults else files
         return faults
 
     def _changed(self) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Protocol
 
+from privacy.accounting import Charge, Spent
 from privacy.errors import MismatchRefused, RequestRefused
 from privacy.fragment import Fragment, Plan
 from privacy.request import PLANNER_VERSION, Request
@@ -18,6 +19,37 @@ class Asked:
     request: bytes
     fragment: Fragment
     catalog_digest: str
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """What is asked, by this node's own reading, and whose budget pays."""
+
+    fragment: Fragment
+    project: str
+
+
+@dataclass(frozen=True)
+class QueryLimit:
+    """The most that one query may spend here: (ε, δ)."""
+
+    epsilon: float
+    delta: float
+
+    def check(self, charge: Charge, province: str) -> None:
+        """Raises: RequestRefused: `charge` is more than that."""
+        cost = Spent().plus(charge).epsilon_at(self.delta)
+        if cost <= self.epsilon:
+            return
+        name, asked, most, at_delta = "epsilon", f"ε = {cost:g}", self.epsilon, ""
+        if charge.delta > self.delta:
+            name, asked, most = "delta", f"δ = {charge.delta:g}", self.delta
+        elif charge.rho:
+            at_delta = f" at δ = {self.delta:g}"
+        raise RequestRefused(
+            f"The query spends {asked}{at_delta} at {province}; one query may spend at most {most:g} there.",
+            remedy=f"Ask with a smaller {name}.",
+        )
 
 
 class Plans(Protocol):
@@ -36,15 +68,15 @@ class Guard:
 
     province: str
     catalog_digest: str
-    epsilon_per_query: float
+    limit: QueryLimit
     planner: Plans
     clock: Callable[[], float]
 
-    def admit(self, asked: Asked) -> Fragment:
+    def admit(self, asked: Asked) -> Admitted:
         """The fragment that this node derives from the request; the caller's is compared and dropped.
 
         Raises:
-            RequestRefused: not a request, expired, or more ε than one query may spend here.
+            RequestRefused: not a request, expired, or more than one query may spend here.
             MismatchRefused: another catalog, planner or fragment than the caller's.
             QueryRefused: the SQL cannot be answered.
         """
@@ -59,8 +91,8 @@ class Guard:
             raise MismatchRefused(
                 f"What was sent is not what the request asks: `{difference}` differs.", remedy=_UPGRADE
             )
-        self._check_epsilon(derived)
-        return derived
+        self.limit.check(derived.charge, self.province)
+        return Admitted(derived, request.project)
 
     def _check_time(self, request: Request) -> None:
         if request.expires_unix_s < self.clock():
@@ -76,14 +108,6 @@ class Guard:
             raise MismatchRefused(
                 f"The caller's catalog is not the one that {self.province} accepted.",
                 remedy="Give coordinator and node the same catalog version.",
-            )
-
-    def _check_epsilon(self, fragment: Fragment) -> None:
-        if fragment.epsilon > self.epsilon_per_query:
-            raise RequestRefused(
-                f"The query spends ε = {fragment.epsilon:g} at {self.province}; "
-                f"one query may spend at most {self.epsilon_per_query:g} there.",
-                remedy="Ask with a smaller epsilon.",
             )
 
 

@@ -1,46 +1,82 @@
 """The privacy ledger: what was charged and which answer it bought, durable before anything is sent.
 
-One SQLite file. A charge is first reserved, then settled with the answer's bytes:
+One SQLite file, in it a journal of signed entries (node/entry.py) and the answers. A charge is first reserved, then
+settled with the answer's bytes:
 
     reserve ──(engine, noise)── settle ── send
        │                          └ from here the same release is answered from the ledger, free
-       └ from here ε is spent, whatever happens; the same release may run again without a second charge
-
-ε is counted in whole nano-ε, so that sums are exact: a charge rounds up, the total rounds down.
+       └ from here the charge is spent, whatever happens; the same release may run again without a second one
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
-import secrets
-import sqlite3
-import threading
-from collections.abc import Iterator
+import hashlib
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from datetime import date
 from pathlib import Path
 from typing import IO
 
-from privacy.errors import BudgetRefused, ConfigError, InternalError
+from node.books import Books, Line
+from node.exact import ATTO, NANO, PICO, ExactCharge
+from node.journal import Clock, Journal
+from node.policy import BudgetPolicy
+from node.signing import SigningKey, load_key, make_key
+from privacy.accounting import Charge
+from privacy.errors import ConfigError, InternalError, LedgerError
 
-_SCHEMA_VERSION = "1"
-_NANO = Decimal(10**9)
-_SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS charges (release_id TEXT PRIMARY KEY, epsilon_nano INTEGER NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS answers (release_id TEXT PRIMARY KEY REFERENCES charges, answer BLOB NOT NULL)",
-)
+
+@dataclass(frozen=True)
+class Share:
+    """One budget in ε at the node's δ.
+
+    Attributes:
+        kind: `total`, `period` or `project`.
+        name: of the period or project; empty for the total.
+        epsilon_spent: ∞ where the charges' own δ is more than the node's δ.
+        epsilon_left: the largest pure ε that still fits. Not always total less spent: many small releases together
+            cost less than their sum, but a large one beside them does not.
+        end: the first day on which a period's budget is whole again.
+    """
+
+    kind: str
+    name: str
+    epsilon_total: float
+    epsilon_spent: float
+    epsilon_left: float
+    end: date | None
 
 
 @dataclass(frozen=True)
 class Balance:
-    """The budget of the node in ε."""
+    """What was spent and what is left.
 
-    epsilon_total: float
-    epsilon_spent: float
-    epsilon_left: float
+    Attributes:
+        shares: the total first, then the current period and the project where they have budgets.
+        rho_spent: Σ ρ of the zCDP releases.
+        delta_spent: Σ δ of the releases that have one of their own.
+    """
+
+    shares: tuple[Share, ...]
+    delta_total: float
+    delta_spent: float
+    rho_spent: float
+    frozen: bool
+
+    @property
+    def total(self) -> Share:
+        return self.shares[0]
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What a charge is for, as the journal names it: nothing of the data, no SQL."""
+
+    project: str
+    table: str
+    measures: int
+    cells: int
 
 
 @dataclass(frozen=True)
@@ -56,145 +92,141 @@ class Reservation:
     answer: bytes | None
 
 
-def _nano(epsilon: float, rounding: str) -> int:
-    """`epsilon` in nano-ε. The shortest decimal that names the float counts: 0.1 means a tenth, three are 0.3."""
-    return int((Decimal(repr(epsilon)) * _NANO).to_integral_value(rounding=rounding))
-
-
 class Ledger:
     """The open ledger of one node; safe to use from several threads.
 
     Args:
         path: of the SQLite file; it is made where it is missing.
         province: whose ledger it is; a ledger of another province is refused.
-        epsilon_total: what may be spent in all, over the whole life of the ledger.
+        policy: the budgets; what the operator added by command comes on top.
+        signing_key: PEM file of the node's key; by default beside the ledger, made with it.
+        clock: the time in seconds since 1970.
 
     Raises:
         ConfigError: another daemon has it open, it is another province's, or it is no ledger.
+        LedgerError: it is not what this node wrote.
     """
 
-    def __init__(self, path: Path, *, province: str, epsilon_total: float) -> None:
-        self._total = _nano(epsilon_total, ROUND_FLOOR)
-        self._mutex = threading.Lock()
-        self._lock = _exclusive(path)
-        try:
-            self._database = _opened(path)
-            self._secret = self._facts(province)
-        except (sqlite3.Error, OSError):
-            self._lock.close()
-            raise ConfigError(f"`ledger`: {path.name} is no ledger that can be read and written.") from None
-        except ConfigError:
-            self._database.close()
-            self._lock.close()
-            raise
+    def __init__(
+        self, path: Path, *, province: str, policy: BudgetPolicy, clock: Clock, signing_key: Path | None = None
+    ) -> None:
+        with contextlib.ExitStack() as held:
+            held.enter_context(_exclusive(path))
+            key = node_key(path, signing_key)
+            self._journal = Journal(path, province=province, key=key, clock=clock)
+            held.callback(self._journal.close)
+            self._check_answers()
+            self._declare(policy)
+            self._held = held.pop_all()
+        self.public_key = key.public
 
     @property
     def secret(self) -> str:
         """32 random bytes of this node in hexadecimal, made with the ledger; they never leave the node."""
-        return self._secret
+        return self._journal.secret
 
-    def balance(self) -> Balance:
-        """Total, spent and left."""
-        with self._transaction():
-            spent = self._spent()
-        left = max(0, self._total - spent)
-        return Balance(*(float(Decimal(nano) / _NANO) for nano in (self._total, spent, left)))
+    def balance(self, project: str | None = None) -> Balance:
+        """Total, spent and left; with the budget of `project` if it has one."""
+        with self._journal.transaction() as books:
+            lines = books.lines(project, self._journal.now_ms())
+            return Balance(
+                tuple(map(_share, lines)),
+                books.policy.delta_total_atto / ATTO,
+                books.total.delta_atto / ATTO,
+                books.total.rho_pico / PICO,
+                books.frozen,
+            )
 
-    def inquire(self, release_id: str, *, epsilon: float) -> bool:
+    def inquire(self, release: str, *, charge: Charge, project: str) -> bool:
         """Whether the release is settled, so that its answer costs nothing. Charges nothing.
 
         Raises:
-            BudgetRefused: it is not in the ledger and does not fit.
+            BudgetRefused: it is not in the ledger and does not fit, or the node is frozen.
         """
-        with self._transaction():
-            if self._charged(release_id) is None:
-                self._check_fits(epsilon)
-            return self._answer(release_id) is not None
+        with self._journal.transaction() as books:
+            self._check(books, release, charge, project)
+            return release in books.settled
 
-    def reserve(self, release_id: str, *, epsilon: float) -> Reservation:
+    def reserve(self, release: str, *, charge: Charge, purpose: Purpose) -> Reservation:
         """Charge the release, durably, unless it is charged already.
 
         Raises:
-            BudgetRefused: it does not fit; nothing is charged. Says what is left.
+            BudgetRefused: it does not fit, or the node is frozen; nothing is charged. Says what is left.
         """
-        with self._transaction():
-            charged = self._charged(release_id)
-            if charged is not None:
-                return Reservation(fresh=False, answer=self._answer(release_id))
-            charge = (release_id, self._check_fits(epsilon))
-            self._database.execute("INSERT INTO charges VALUES (?, ?)", charge)
+        with self._journal.transaction() as books:
+            self._check(books, release, charge, purpose.project)
+            if release in books.charged:
+                return Reservation(fresh=False, answer=self._answer(books, release))
+            self._journal.append("charged", {"release": release} | vars(ExactCharge.of(charge)) | vars(purpose))
             return Reservation(fresh=True, answer=None)
 
-    def settle(self, release_id: str, answer: bytes) -> None:
+    def settle(self, release: str, answer: bytes) -> None:
         """Store the noisy answer of a reserved release; only then may it be sent.
 
         Raises:
             InternalError: the release is not reserved, or was settled before.
         """
-        with self._transaction():
-            if self._charged(release_id) is None or self._answer(release_id) is not None:
+        with self._journal.transaction() as books:
+            if release not in books.charged or release in books.settled:
                 raise InternalError("A release was settled out of turn.")
-            self._database.execute("INSERT INTO answers VALUES (?, ?)", (release_id, answer))
+            self._journal.database.execute("INSERT INTO answers VALUES (?, ?)", (release, answer))
+            digest = hashlib.sha256(answer).hexdigest()
+            content = {"release": release, "answer_sha256": digest, "answer_bytes": len(answer)}
+            self._journal.append("settled", content)
 
     def close(self) -> None:
         """Close the file and let another daemon have it."""
-        with self._mutex:
-            self._database.close()
-            self._lock.close()
+        self._held.close()
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._mutex:
-            try:
-                self._database.execute("BEGIN IMMEDIATE")
-                yield
-                self._database.execute("COMMIT")
-            except sqlite3.Error:
-                raise InternalError("The node's ledger cannot be written.") from None
-            finally:
-                self._roll_back()
+    def _check(self, books: Books, release: str, charge: Charge, project: str) -> None:
+        if release in books.settled:
+            return  # what was answered before costs nothing
+        if release in books.charged:
+            books.check_open()
+        else:
+            books.check(ExactCharge.of(charge), project=project, time_ms=self._journal.now_ms())
 
-    def _roll_back(self) -> None:
-        with contextlib.suppress(sqlite3.Error):
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
+    def _answer(self, books: Books, release: str) -> bytes | None:
+        """The stored answer, never one that somebody changed."""
+        if release not in books.settled:
+            return None
+        row = self._journal.database.execute("SELECT answer FROM answers WHERE release = ?", (release,)).fetchone()
+        answer = row[0] if row is not None else None
+        if not isinstance(answer, bytes) or hashlib.sha256(answer).hexdigest() != books.settled[release]:
+            raise LedgerError("A stored answer is not the one that the journal names.", remedy=_AUDIT)
+        return answer
 
-    def _facts(self, province: str) -> str:
-        """Write what a new ledger must know, and check what an old one knows; returns the secret."""
-        facts = {"schema": _SCHEMA_VERSION, "province": province, "secret": secrets.token_hex(32)}
-        self._database.execute("BEGIN IMMEDIATE")
-        for statement in _SCHEMA:
-            self._database.execute(statement)
-        self._database.executemany("INSERT OR IGNORE INTO facts VALUES (?, ?)", facts.items())
-        self._database.execute("COMMIT")
-        known: dict[str, str] = dict(self._database.execute("SELECT name, value FROM facts").fetchall())
-        if known["schema"] != _SCHEMA_VERSION:
-            raise ConfigError("`ledger`: it was written by another version of weir.")
-        if known["province"] != province:
-            raise ConfigError(f"`ledger`: it belongs to {known['province']}, not to {province}.")
-        return known["secret"]
+    def _check_answers(self) -> None:
+        with self._journal.transaction() as books:
+            stored = {row[0] for row in self._journal.database.execute("SELECT release FROM answers")}
+            if stored != set(books.settled):
+                raise LedgerError("The stored answers are not those that the journal names.", remedy=_AUDIT)
 
-    def _charged(self, release_id: str) -> int | None:
-        row = self._database.execute("SELECT epsilon_nano FROM charges WHERE release_id = ?", (release_id,)).fetchone()
-        return None if row is None else int(row[0])
+    def _declare(self, policy: BudgetPolicy) -> None:
+        """Note the budgets in force, where node.toml changed them."""
+        with self._journal.transaction() as books:
+            if books.policy != policy:
+                self._journal.append("policy", policy.to_content())
 
-    def _answer(self, release_id: str) -> bytes | None:
-        row = self._database.execute("SELECT answer FROM answers WHERE release_id = ?", (release_id,)).fetchone()
-        return None if row is None else bytes(row[0])
 
-    def _spent(self) -> int:
-        return int(self._database.execute("SELECT coalesce(sum(epsilon_nano), 0) FROM charges").fetchone()[0])
+_AUDIT = "Run `weir node ledger verify`; docs/ledger.md says what to do."
 
-    def _check_fits(self, epsilon: float) -> int:
-        """The charge in nano-ε."""
-        charge, left = _nano(epsilon, ROUND_CEILING), self._total - self._spent()
-        if charge > left:
-            has = f"{max(0, left) / 10**9:g} of {self._total / 10**9:g}"
-            raise BudgetRefused(
-                f"ε = {epsilon:g} does not fit the budget of this node: it has {has} left.",
-                remedy="Ask with a smaller epsilon, or repeat an earlier query as it was: its answer is free.",
-            )
-        return charge
+
+def node_key(ledger: Path, configured: Path | None) -> SigningKey:
+    """The node's key: the configured one, or the one beside the ledger, which is made before the ledger is.
+
+    Raises:
+        ConfigError: it cannot be read, or it is missing and the ledger is not.
+    """
+    beside = ledger.with_name(ledger.name + ".key")
+    if configured is None and not beside.exists() and not (ledger.exists() and ledger.stat().st_size):
+        return make_key(beside)
+    return load_key(configured or beside)
+
+
+def _share(line: Line) -> Share:
+    spent = float("inf") if line.spent_nano is None else line.spent_nano / NANO
+    return Share(line.kind, line.name, line.limit_nano / NANO, spent, line.left_nano / NANO, line.end)
 
 
 def _exclusive(path: Path) -> IO[bytes]:
@@ -212,11 +244,3 @@ def _exclusive(path: Path) -> IO[bytes]:
             f"`ledger`: another daemon has {path.name} open.", remedy="Stop it first; one ledger serves one daemon."
         ) from None
     return lock
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # it holds the secret and the answers
-    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-        database.execute(f"PRAGMA {pragma}")
-    return database

@@ -10,13 +10,14 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
-from typing import Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 
-from node.guard import Asked, Guard
-from node.ledger import Ledger
+from node.guard import Admitted, Asked, Guard
+from node.ledger import Balance, Ledger, Purpose
 from node.one_at_a_time import OneAtATime
+from node.snapshot import Snapshot
 from privacy.errors import DataError
 from privacy.fragment import Fragment
 
@@ -32,9 +33,9 @@ class Runs(Protocol):
 class Data(Protocol):
     """What the engine reads, and whether it meets the standard."""
 
-    def snapshot(self) -> str: ...
+    def snapshot(self) -> Snapshot: ...
 
-    def verify(self, current: str) -> None: ...
+    def verify(self, current: Snapshot) -> None: ...
 
 
 class BoundedSql(Protocol):
@@ -45,12 +46,10 @@ class BoundedSql(Protocol):
 
 @dataclass(frozen=True)
 class NodeBudget:
-    """The budget of this node in ε, and the most that one query may take of it."""
+    """The balance of this node, and the most ε that one query may take of it."""
 
     province: str
-    epsilon_total: float
-    epsilon_spent: float
-    epsilon_left: float
+    balance: Balance
     epsilon_per_query: float
 
 
@@ -70,7 +69,8 @@ class Released:
 
     Attributes:
         release: Arrow IPC stream, as `ReleaseReply.release` describes it.
-        epsilon_charged: now; 0 where it was charged before.
+        epsilon_charged: the release's own ε, now; 0 where it was charged before.
+        snapshot: what the node calls the data that it is of.
     """
 
     release: bytes
@@ -84,8 +84,13 @@ def release_id(fragment: Fragment, *, snapshot: str, catalog_digest: str) -> str
     """What makes two releases the same: SHA-256 over the canonical fragment, the snapshot and the catalog's digest."""
     compared = {field.name: getattr(fragment, field.name) for field in fields(fragment) if field.compare}
     content = [compared, snapshot, catalog_digest]
-    canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, default=asdict, allow_nan=False)
+    canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, default=_nameless, allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _nameless(part: Any) -> dict[str, Any]:
+    """A key, a measure or the bounding without what is only said to people: a name changes no number."""
+    return {name: value for name, value in asdict(part).items() if name not in ("label", "reason")}
 
 
 @dataclass(frozen=True)
@@ -104,16 +109,9 @@ class Releases:
     noise: Callable[[Fragment, pa.Table], pa.Table]
     one_at_a_time: OneAtATime
 
-    def budget(self) -> NodeBudget:
-        """What is left."""
-        balance = self.ledger.balance()
-        return NodeBudget(
-            self.guard.province,
-            balance.epsilon_total,
-            balance.epsilon_spent,
-            balance.epsilon_left,
-            self.guard.epsilon_per_query,
-        )
+    def budget(self, project: str | None = None) -> NodeBudget:
+        """What is left, for `project` too if it has a budget of its own."""
+        return NodeBudget(self.guard.province, self.ledger.balance(project), self.guard.limit.epsilon)
 
     def prepare(self, asked: Asked) -> Prepared:
         """Every check of `release`, so that a query is refused everywhere before it is charged anywhere.
@@ -123,13 +121,13 @@ class Releases:
         Raises:
             WeirError: the refusals of `Guard.admit`, DataError and BudgetRefused.
         """
-        fragment, snapshot = self.guard.admit(asked), self.data.snapshot()
+        admitted, snapshot = self.guard.admit(asked), self.data.snapshot()
         self.data.verify(snapshot)
-        identity = self._identity(fragment, snapshot)
-        settled = self.ledger.inquire(identity, epsilon=fragment.epsilon)
+        fragment, project = admitted.fragment, admitted.project
+        settled = self.ledger.inquire(self._identity(fragment, snapshot), charge=fragment.charge, project=project)
         # The SQL is shown to the researcher, so without the node's secret.
         shown = self.bounded_sql(fragment, secret="…")
-        return Prepared(shown, self.engine.name, self.budget(), settled)
+        return Prepared(shown, self.engine.name, self.budget(project), settled)
 
     def release(self, asked: Asked) -> Released:
         """The noisy answer, stored before it is returned.
@@ -138,18 +136,20 @@ class Releases:
             WeirError: the refusals of `prepare`, DataError, InternalError, and UnavailableError if a duplicate
                 waits too long.
         """
-        fragment, snapshot = self.guard.admit(asked), self.data.snapshot()
+        admitted, snapshot = self.guard.admit(asked), self.data.snapshot()
         self.data.verify(snapshot)
+        fragment = admitted.fragment
         identity = self._identity(fragment, snapshot)
         with self.one_at_a_time.turn(identity):
-            reservation = self.ledger.reserve(identity, epsilon=fragment.epsilon)
+            reservation = self.ledger.reserve(identity, charge=fragment.charge, purpose=_purpose(admitted))
             answer = reservation.answer
             if answer is None:
                 answer = self._run(fragment, identity, snapshot)
         charged = fragment.epsilon if reservation.fresh else 0.0
-        return Released(answer, charged, reservation.answer is not None, snapshot, self.budget())
+        budget = self.budget(admitted.project)
+        return Released(answer, charged, reservation.answer is not None, snapshot.name, budget)
 
-    def _run(self, fragment: Fragment, identity: str, snapshot: str) -> bytes:
+    def _run(self, fragment: Fragment, identity: str, snapshot: Snapshot) -> bytes:
         exact = self.engine.run(self.bounded_sql(fragment, secret=self.ledger.secret))
         if self.data.snapshot() != snapshot:  # what ran was not what was verified
             raise DataError("This node's data changed while the query ran.", remedy="Ask again.")
@@ -157,8 +157,13 @@ class Releases:
         self.ledger.settle(identity, answer)
         return answer
 
-    def _identity(self, fragment: Fragment, snapshot: str) -> str:
-        return release_id(fragment, snapshot=snapshot, catalog_digest=self.guard.catalog_digest)
+    def _identity(self, fragment: Fragment, snapshot: Snapshot) -> str:
+        return release_id(fragment, snapshot=snapshot.name, catalog_digest=self.guard.catalog_digest)
+
+
+def _purpose(admitted: Admitted) -> Purpose:
+    fragment = admitted.fragment
+    return Purpose(admitted.project, fragment.table, len(fragment.measures), fragment.cell_count)
 
 
 def _ipc(table: pa.Table) -> bytes:

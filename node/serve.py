@@ -20,7 +20,7 @@ from grpc_reflection.v1alpha import reflection
 from node.config import NodeConfig, load_config, loopback
 from node.data import ServedData
 from node.engine import Engine
-from node.guard import Guard
+from node.guard import Guard, QueryLimit
 from node.ledger import Ledger
 from node.one_at_a_time import OneAtATime
 from node.release import Releases
@@ -64,7 +64,13 @@ def serve(config_path: Path, *, listen: str | None = None) -> None:
 
 
 def _ledger(config: NodeConfig) -> Ledger:
-    return Ledger(config.ledger, province=config.province, epsilon_total=config.budget.epsilon_total)
+    return Ledger(
+        config.ledger,
+        province=config.province,
+        policy=config.budget.policy(),
+        clock=time.time,
+        signing_key=config.signing_key,
+    )
 
 
 def _releases(config: NodeConfig, ledger: Ledger, engine: Engine) -> Releases:
@@ -73,7 +79,7 @@ def _releases(config: NodeConfig, ledger: Ledger, engine: Engine) -> Releases:
     guard = Guard(
         province=config.province,
         catalog_digest=config.catalog.digest,
-        epsilon_per_query=config.budget.epsilon_per_query,
+        limit=QueryLimit(config.budget.epsilon_per_query, config.budget.delta_per_query),
         planner=Planner(config.catalog),
         clock=time.time,
     )

@@ -55,7 +55,10 @@ class NodeService(node_pb2_grpc.NodeServicer):
     async def Describe(self, request: node_pb2.DescribeRequest, context: Context) -> node_pb2.DescribeReply:
         guard = self._releases.guard
         return node_pb2.DescribeReply(
-            province=guard.province, catalog_digest=guard.catalog_digest, planner_version=PLANNER_VERSION
+            province=guard.province,
+            catalog_digest=guard.catalog_digest,
+            planner_version=PLANNER_VERSION,
+            public_key=self._releases.ledger.public_key,
         )
 
     async def Prepare(self, request: node_pb2.FragmentRequest, context: Context) -> node_pb2.PrepareReply:
@@ -73,7 +76,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
 
     async def GetBudget(self, request: node_pb2.BudgetRequest, context: Context) -> node_pb2.Budget:
         async with typed_errors(context):
-            return wire.budget(await asyncio.to_thread(self._releases.budget))
+            return wire.budget(await asyncio.to_thread(self._releases.budget, request.project or None))
         raise AssertionError("typed_errors aborts")
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 import pyarrow as pa
 
 from node.guard import Asked
+from node.ledger import Share
 from node.release import NodeBudget, Prepared, Released
 from privacy.errors import MismatchRefused
 from privacy.fragment import Bounding, Fragment, Key, Measure, Mechanism
@@ -105,10 +106,28 @@ def release_reply(released: Released) -> node_pb2.ReleaseReply:
 
 
 def budget(known: NodeBudget) -> node_pb2.Budget:
+    balance = known.balance
+    total, *others = balance.shares
     return node_pb2.Budget(
         province=known.province,
-        epsilon_total=known.epsilon_total,
-        epsilon_spent=known.epsilon_spent,
-        epsilon_left=known.epsilon_left,
+        epsilon_total=total.epsilon_total,
+        epsilon_spent=total.epsilon_spent,
+        epsilon_left=total.epsilon_left,
         epsilon_per_query=known.epsilon_per_query,
+        delta_total=balance.delta_total,
+        delta_spent=balance.delta_spent,
+        rho_spent=balance.rho_spent,
+        frozen=balance.frozen,
+        shares=[_share(share) for share in others],
+    )
+
+
+def _share(share: Share) -> node_pb2.BudgetShare:
+    return node_pb2.BudgetShare(
+        kind=share.kind,
+        name=share.name,
+        epsilon_total=share.epsilon_total,
+        epsilon_spent=share.epsilon_spent,
+        epsilon_left=share.epsilon_left,
+        end=share.end.isoformat() if share.end is not None else "",
     )

@@ -13,6 +13,7 @@ WeirError
 ├── MismatchRefused           catalog, planner version or fragments differ between daemons
 ├── ConfigError               a TOML file: catalog, node or coordinator
 ├── DataError                 local data that does not meet the regional standard
+├── LedgerError               a node's journal is not what the node wrote
 ├── UnavailableError          a daemon cannot be reached, or too few nodes answered
 └── InternalError             a fault of weir's own; says nothing about data
 
@@ -119,6 +120,10 @@ class ConfigError(WeirError):
 
 class DataError(WeirError):
     code = "data"
+
+
+class LedgerError(WeirError):
+    code = "ledger"
 
 
 class UnavailableError(WeirError):

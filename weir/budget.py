@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ from weir.number_format import epsilon_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+_HEADER = ("province", "budget", "ε in total", "spent", "left", "largest ε of one query", "at δ")
 
 
 @dataclass(frozen=True)
@@ -20,12 +23,36 @@ class Missing:
 
 
 @dataclass(frozen=True)
+class BudgetShare:
+    """A budget of a node beside its total; both must cover a query.
+
+    Attributes:
+        kind: `period` or `project`.
+        name: of the period (`2026-Q3`) or of the project.
+        end: the first day (ISO, UTC) on which a period's budget is whole again; empty for a project.
+    """
+
+    kind: str
+    name: str
+    epsilon_total: float
+    epsilon_spent: float
+    epsilon_left: float
+    end: str = ""
+
+
+@dataclass(frozen=True)
 class Budget:
     """The privacy budget of one node.
 
     Attributes:
         epsilon_total: all that this node will ever spend on its data.
+        epsilon_spent: what all its releases together cost at `delta_total`; many small ones cost less than their sum.
+        epsilon_left: the largest ε that certainly still fits.
         epsilon_per_query: the largest ε that one query may spend at this node.
+        delta_total: the δ at which every ε here is reckoned.
+        delta_spent, rho_spent: what the releases bring along of δ, and of ρ (Gaussian noise).
+        frozen: the operator stopped all spending; what was answered before is still answered.
+        shares: the budgets of the current period and of the project that was named, where the node has such.
     """
 
     province: str
@@ -33,6 +60,11 @@ class Budget:
     epsilon_spent: float
     epsilon_left: float
     epsilon_per_query: float
+    delta_total: float = 0.0
+    delta_spent: float = 0.0
+    rho_spent: float = 0.0
+    frozen: bool = False
+    shares: tuple[BudgetShare, ...] = ()
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,10 +83,11 @@ class Budgets:
 
         from weir.display import grid, missing_lines
 
-        table = grid("province", ">ε in total", ">spent", ">left", ">largest ε of one query")
+        places = ("", "", ">", ">", ">", ">", ">")
+        table = grid(*(place + name for place, name in zip(places, _HEADER, strict=True)))
         for node in self.nodes:
-            figures = node.epsilon_total, node.epsilon_spent, node.epsilon_left, node.epsilon_per_query
-            table.add_row(node.province, *map(epsilon_text, figures))
+            for row in _rows(node):
+                table.add_row(*row)
         return Group(table, *missing_lines(self.missing))
 
     def __repr__(self) -> str:
@@ -65,9 +98,22 @@ class Budgets:
     def _repr_html_(self) -> str:
         from weir.display_html import missing_html, page, table_html
 
-        header = ("province", "ε in total", "spent", "left", "largest ε of one query")
-        rows = [
-            (n.province, *map(epsilon_text, (n.epsilon_total, n.epsilon_spent, n.epsilon_left, n.epsilon_per_query)))
-            for n in self.nodes
-        ]
-        return page(table_html(header, rows, right=range(1, 5)), *missing_html(self.missing))
+        rows = [row for node in self.nodes for row in _rows(node)]
+        return page(table_html(_HEADER, rows, right=range(2, 7)), *missing_html(self.missing))
+
+
+def _rows(node: Budget) -> list[tuple[str, ...]]:
+    figures = map(_epsilon, (node.epsilon_total, node.epsilon_spent, node.epsilon_left, node.epsilon_per_query))
+    name = "in all, frozen by the operator" if node.frozen else "in all"
+    first = (node.province, name, *figures, f"{node.delta_total:g}")
+    return [first, *(_share_row(share) for share in node.shares)]
+
+
+def _share_row(share: BudgetShare) -> tuple[str, ...]:
+    until = f", anew on {share.end}" if share.end else ""
+    figures = map(_epsilon, (share.epsilon_total, share.epsilon_spent, share.epsilon_left))
+    return ("", f"{share.kind} {share.name}{until}", *figures, "", "")
+
+
+def _epsilon(epsilon: float) -> str:
+    return epsilon_text(epsilon) if math.isfinite(epsilon) else "over δ"

@@ -12,7 +12,7 @@ import grpc
 
 from privacy.catalog import parse_catalog
 from privacy.errors import InternalError, MismatchRefused
-from privacy.request import LIFETIME_S, Request
+from privacy.request import DELTA, LIFETIME_S, Request
 from protos.weir.v1 import coordinator_pb2 as messages
 from protos.weir.v1.coordinator_pb2_grpc import CoordinatorStub
 from weir import wire
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 CONNECT_S = 10.0  # until the coordinator says that it serves
 CALL_S = 60.0  # for everything but a query
+PROJECT = "default"  # of requests that name none
 QUERY_S = float(LIFETIME_S)  # nodes refuse the request afterwards
 
 ReplyT = TypeVar("ReplyT")
@@ -67,12 +68,23 @@ class Connection:
             raise
         self._stub = CoordinatorStub(self._channel)
 
-    def sql(self, sql: str, *, epsilon: float, on_progress: OnProgress | None = None, **options: Any) -> Answer:
+    def sql(
+        self,
+        sql: str,
+        *,
+        epsilon: float,
+        delta: float = DELTA,
+        project: str = PROJECT,
+        on_progress: OnProgress | None = None,
+        **options: Any,
+    ) -> Answer:
         """Ask a question and pay for it.
 
         Args:
             sql: one SELECT over the tables of `catalog()`.
             epsilon: the most that any one person may lose, over all nodes; smaller is more private and noisier.
+            delta: the probability with which that may fail; 0 allows only mechanisms that never fail.
+            project: whose budget pays, as the nodes' operators name it.
             on_progress: called with `weir.progress` events while nodes work.
             options: `require_all=True` refuses rather than answers without some province; `max_rows` and
                 `max_groups` lower the catalog's limits (less noise, but units above the limit count less).
@@ -83,7 +95,7 @@ class Connection:
             BudgetRefused: a node's budget does not cover it; says what is left.
             UnavailableError: no coordinator, or too few nodes; asking the same again charges nobody twice.
         """
-        call = self._stub.Query(_query_request(sql, epsilon, options), timeout=QUERY_S)
+        call = self._stub.Query(_query_request(sql, epsilon, delta, project, options), timeout=QUERY_S)
         answer: Answer | None = None
         try:
             for event in call:
@@ -100,9 +112,11 @@ class Connection:
             raise InternalError("The coordinator ended without an answer.", remedy="Its log says more.")
         return answer
 
-    def explain(self, sql: str, *, epsilon: float = 1.0, **options: Any) -> Explanation:
+    def explain(
+        self, sql: str, *, epsilon: float = 1.0, delta: float = DELTA, project: str = PROJECT, **options: Any
+    ) -> Explanation:
         """What `sql` would run, cost and err, free of charge; arguments and errors as `sql`."""
-        request = _query_request(sql, epsilon, options)
+        request = _query_request(sql, epsilon, delta, project, options)
         return wire.explanation_from(self._call(self._stub.Explain, request), sql)
 
     def catalog(self) -> CatalogView:
@@ -117,9 +131,9 @@ class Connection:
             raise MismatchRefused("The catalog does not have the digest that it claims.", remedy="Use equal versions.")
         return CatalogView(catalog, tuple(catalog.tables))
 
-    def budget(self) -> Budgets:
-        """What each province has left to spend."""
-        return wire.budgets_from(self._call(self._stub.GetBudgets, messages.BudgetsRequest()))
+    def budget(self, *, project: str = PROJECT) -> Budgets:
+        """What each province has left to spend; for `project` too where it has a budget of its own."""
+        return wire.budgets_from(self._call(self._stub.GetBudgets, messages.BudgetsRequest(project=project)))
 
     def close(self) -> None:
         """Close the connection; stop the federation if `weir.up` started it."""
@@ -145,10 +159,14 @@ class Connection:
         return f"<weir.Connection to {self.address}>"
 
 
-def _query_request(sql: str, epsilon: float, options: dict[str, Any]) -> messages.QueryRequest:
+def _query_request(
+    sql: str, epsilon: float, delta: float, project: str, options: dict[str, Any]
+) -> messages.QueryRequest:
     request = Request.new(
         sql,
         epsilon=epsilon,
+        delta=delta,
+        project=project,
         nonce=secrets.token_hex(16),
         expires_unix_s=int(time.time()) + LIFETIME_S,
         options=options,

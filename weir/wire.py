@@ -12,7 +12,7 @@ from protos.weir.v1 import coordinator_pb2 as coordinator
 from protos.weir.v1 import fragment_pb2 as fragment
 from protos.weir.v1 import node_pb2 as node
 from weir.answer import Answer, Charge
-from weir.budget import Budget, Budgets, Missing
+from weir.budget import Budget, Budgets, BudgetShare, Missing
 from weir.explanation import Explanation, MeasurePlan, NodePlan
 from weir.progress import NodeDone, Progress, Started
 
@@ -102,6 +102,22 @@ def _budget(message: node.Budget) -> Budget:
         epsilon_spent=message.epsilon_spent,
         epsilon_left=message.epsilon_left,
         epsilon_per_query=message.epsilon_per_query,
+        delta_total=message.delta_total,
+        delta_spent=message.delta_spent,
+        rho_spent=message.rho_spent,
+        frozen=message.frozen,
+        shares=tuple(map(_share, message.shares)),
+    )
+
+
+def _share(message: node.BudgetShare) -> BudgetShare:
+    return BudgetShare(
+        kind=message.kind,
+        name=message.name,
+        epsilon_total=message.epsilon_total,
+        epsilon_spent=message.epsilon_spent,
+        epsilon_left=message.epsilon_left,
+        end=message.end,
     )
 
 

@@ -6,12 +6,13 @@ import itertools
 import sys
 from pathlib import Path
 
-from node.ledger import Ledger
+from privacy.accounting import Charge
+from tests.node.makers import PURPOSE, open_ledger, policy
 
 if __name__ == "__main__":
-    ledger = Ledger(Path(sys.argv[1]), province="east", epsilon_total=1e6)
+    ledger = open_ledger(Path(sys.argv[1]), policy=policy(1e6, delta=0.0))
     for number in itertools.count():
         name = f"{sys.argv[2]}-{number}"
-        ledger.reserve(name, epsilon=0.5)
+        ledger.reserve(name, charge=Charge(epsilon=0.5), purpose=PURPOSE)
         ledger.settle(name, name.encode())
         print(name, flush=True)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
+from node.exact import ATTO, NANO, rounded_down
 from node.guard import Asked
+from node.ledger import Ledger, Purpose
+from node.policy import BudgetPolicy
+from privacy.accounting import Charge
 from privacy.catalog import Catalog, parse_catalog
 from privacy.planner import Planner
 from privacy.request import Request
@@ -86,6 +91,24 @@ files = ["../data/residents.parquet"]
 """
 
 
+PURPOSE = Purpose("default", "visits", 1, 2)
+NOW_S = 1_900_000_000.0  # 2030-03-17
+
+
+def policy(total: float = 1.0, *, delta: float = 1e-6, **more: Any) -> BudgetPolicy:
+    return BudgetPolicy(rounded_down(total, NANO), rounded_down(delta, ATTO), **more)
+
+
+def open_ledger(path: Path, *, total: float = 1.0, province: str = "east", **more: Any) -> Ledger:
+    """A ledger whose clock stands still; `more` may bring another clock, policy or key."""
+    more = {"policy": policy(total), "clock": lambda: NOW_S} | more
+    return Ledger(path, province=province, **more)
+
+
+def pure(epsilon: float) -> Charge:
+    return Charge(epsilon=epsilon)
+
+
 @dataclass(frozen=True)
 class Folder:
     """A federation folder with one node."""
@@ -124,8 +147,11 @@ def make_folder(path: Path, *, visits: str = VISITS, residents: str = RESIDENTS)
     return folder
 
 
-def asked(sql: str, *, epsilon: float = 1.0, province: str = "east", expires_unix_s: int = 2_000_000_000) -> Asked:
-    """What an honest coordinator sends for `sql`."""
-    request = Request.new(sql, epsilon=epsilon, nonce="0" * 32, expires_unix_s=expires_unix_s)
+def asked(
+    sql: str, *, epsilon: float = 1.0, province: str = "east", expires_unix_s: int = 2_000_000_000, **more: Any
+) -> Asked:
+    """What an honest coordinator sends for `sql`; with δ = 0 unless told otherwise, so that the noise is Laplace."""
+    more = {"delta": 0.0} | more
+    request = Request.new(sql, epsilon=epsilon, nonce="0" * 32, expires_unix_s=expires_unix_s, **more)
     fragment = Planner(catalog()).plan(request).fragments[province]
     return Asked(request.encode(), fragment, catalog().digest)

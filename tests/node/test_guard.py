@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from node.guard import Asked, Guard, first_difference
+from node.guard import Asked, Guard, QueryLimit, first_difference
 from privacy.errors import MismatchRefused, QueryRefused, RequestRefused
 from privacy.planner import Planner
 from tests.node.makers import asked, catalog
@@ -20,7 +20,7 @@ def guard(province: str = "east", epsilon_per_query: float = 2.0) -> Guard:
     return Guard(
         province=province,
         catalog_digest=catalog().digest,
-        epsilon_per_query=epsilon_per_query,
+        limit=QueryLimit(epsilon_per_query, 1e-9),
         planner=Planner(catalog()),
         clock=lambda: NOW_S,
     )
@@ -38,8 +38,9 @@ def test_the_derived_fragment_is_returned_not_the_claimed_one() -> None:
     honest = asked(COUNT)
     without_cells = with_fragment(honest, cells=pa.table({"forged": [1]}))
     admitted = guard().admit(without_cells)
-    assert admitted == honest.fragment
-    assert admitted.cells.equals(honest.fragment.cells)
+    assert admitted.fragment == honest.fragment
+    assert admitted.fragment.cells.equals(honest.fragment.cells)
+    assert admitted.project == "default"
 
 
 @pytest.mark.parametrize("raw", [b"", b"\xff", b"[]", b"{}", b'{"sql": "SELECT 1"}'])

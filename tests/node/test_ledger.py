@@ -2,19 +2,21 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from fractions import Fraction
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from node.ledger import Ledger
-from privacy.errors import BudgetRefused, ConfigError, InternalError
+from node.ledger import Ledger, Reservation
+from privacy.accounting import Charge, Spent
+from privacy.errors import BudgetRefused, ConfigError, InternalError, LedgerError
+from tests.node.makers import PURPOSE, open_ledger, policy, pure
+
+DAY_S = 86_400.0
+MARCH_30_2026_S = 1_774_828_800.0  # midnight, UTC
 
 
 class Opener:
@@ -24,9 +26,8 @@ class Opener:
         self.file = folder / "state" / "east.ledger"
         self.held = contextlib.ExitStack()
 
-    def __call__(self, *, total: float = 1.0, province: str = "east", file: Path | None = None) -> Ledger:
-        ledger = Ledger(file or self.file, province=province, epsilon_total=total)
-        return self.held.enter_context(contextlib.closing(ledger))
+    def __call__(self, *, file: Path | None = None, **more: Any) -> Ledger:
+        return self.held.enter_context(contextlib.closing(open_ledger(file or self.file, **more)))
 
 
 @pytest.fixture
@@ -41,83 +42,191 @@ def ledger(opened: Opener) -> Ledger:
     return opened()
 
 
+def reserve(ledger: Ledger, release: str, charge: Charge | float, project: str = "default") -> Reservation:
+    charge = charge if isinstance(charge, Charge) else pure(charge)
+    return ledger.reserve(release, charge=charge, purpose=replace(PURPOSE, project=project))
+
+
+def inquire(ledger: Ledger, release: str, epsilon: float) -> bool:
+    return ledger.inquire(release, charge=pure(epsilon), project="default")
+
+
+def spent(ledger: Ledger) -> float:
+    return ledger.balance().total.epsilon_spent
+
+
+def left(ledger: Ledger) -> float:
+    return ledger.balance().total.epsilon_left
+
+
 def test_a_release_is_charged_once_and_answered_again_for_free(ledger: Ledger) -> None:
-    first = ledger.reserve("r", epsilon=0.25)
-    assert (first.fresh, first.answer) == (True, None)
+    assert reserve(ledger, "r", 0.25) == Reservation(fresh=True, answer=None)
     ledger.settle("r", b"noisy")
-    again = ledger.reserve("r", epsilon=0.25)
-    assert (again.fresh, again.answer) == (False, b"noisy")
-    balance = ledger.balance()
-    assert (balance.epsilon_total, balance.epsilon_spent, balance.epsilon_left) == (1.0, 0.25, 0.75)
+    assert reserve(ledger, "r", 0.25) == Reservation(fresh=False, answer=b"noisy")
+    total = ledger.balance().total
+    assert (total.epsilon_total, total.epsilon_spent, total.epsilon_left) == (1.0, 0.25, 0.75)
 
 
 def test_a_reservation_that_never_settled_stays_charged_and_is_used_again(opened: Opener, ledger: Ledger) -> None:
-    ledger.reserve("r", epsilon=0.75)
+    reserve(ledger, "r", 0.75)
     ledger.close()
     ledger = opened()
-    assert ledger.balance().epsilon_spent == 0.75
-    again = ledger.reserve("r", epsilon=0.75)
-    assert (again.fresh, again.answer) == (False, None)
-    assert ledger.balance().epsilon_spent == 0.75
+    assert spent(ledger) == 0.75
+    assert reserve(ledger, "r", 0.75) == Reservation(fresh=False, answer=None)
+    assert spent(ledger) == 0.75
 
 
 def test_what_does_not_fit_is_refused_with_what_is_left_and_not_charged(ledger: Ledger) -> None:
-    ledger.reserve("a", epsilon=0.7)
-    for attempt in (ledger.reserve, ledger.inquire):
-        with pytest.raises(BudgetRefused, match=r"it has 0\.3 of 1 left"):
-            attempt("b", epsilon=0.5)
-    assert ledger.balance().epsilon_spent == 0.7
+    reserve(ledger, "a", 0.7)
+    for attempt in (reserve, inquire):
+        with pytest.raises(BudgetRefused, match=r"ε = 0\.5 .* this node: it has 0\.3 of 1 left"):
+            attempt(ledger, "b", 0.5)
+    assert spent(ledger) == 0.7
 
 
 def test_inquiring_charges_nothing_and_knows_what_was_released(ledger: Ledger) -> None:
-    assert ledger.inquire("r", epsilon=1.0) is False
-    ledger.reserve("r", epsilon=1.0)
-    assert ledger.inquire("r", epsilon=1.0) is False  # charged, not answered: it would run again
+    assert inquire(ledger, "r", 1.0) is False
+    reserve(ledger, "r", 1.0)
+    assert inquire(ledger, "r", 1.0) is False  # charged, not answered: it would run again
     ledger.settle("r", b"x")
-    assert ledger.inquire("r", epsilon=1.0) is True
-    assert ledger.balance().epsilon_left == 0
+    assert inquire(ledger, "r", 1.0) is True
+    assert left(ledger) == 0
 
 
 def test_tenths_add_up(opened: Opener) -> None:
     ledger = opened(total=0.3)
     for name in "abc":
-        ledger.reserve(name, epsilon=0.1)
-    assert ledger.balance().epsilon_left == 0
+        reserve(ledger, name, 0.1)
+    assert left(ledger) == 0
     with pytest.raises(BudgetRefused):
-        ledger.reserve("d", epsilon=1e-12)  # a charge rounds up to one nano-ε
+        reserve(ledger, "d", 1e-12)  # a charge rounds up to one nano-ε
 
 
 def test_a_lowered_total_leaves_nothing(opened: Opener, ledger: Ledger) -> None:
-    ledger.reserve("a", epsilon=0.9)
+    reserve(ledger, "a", 0.9)
     ledger.close()
     ledger = opened(total=0.5)
-    assert ledger.balance().epsilon_left == 0
+    assert left(ledger) == 0
     with pytest.raises(BudgetRefused, match=r"it has 0 of 0\.5 left"):
-        ledger.reserve("b", epsilon=0.1)
+        reserve(ledger, "b", 0.1)
+
+
+def test_gaussian_releases_are_composed_in_rho_and_shown_in_epsilon(ledger: Ledger) -> None:
+    gaussian = Charge(rho=0.001)
+    reserve(ledger, "a", gaussian)
+    reserve(ledger, "b", gaussian)
+    balance = ledger.balance()
+    assert balance.rho_spent == 0.002
+    assert balance.total.epsilon_spent == pytest.approx(Spent(rho=0.002).epsilon_at(1e-6), rel=1e-6)
+    with pytest.raises(BudgetRefused, match="this node: it has 0\\.7"):
+        reserve(ledger, "c", Charge(rho=0.1))
+
+
+def test_many_small_releases_cost_less_than_their_sum(opened: Opener) -> None:
+    ledger = opened(total=2.0)
+    for number in range(300):
+        reserve(ledger, str(number), 0.01)
+    assert spent(ledger) == pytest.approx(Spent(3.0, 0.0, 0.015).epsilon_at(1e-6), rel=1e-6)
+    assert spent(ledger) < 1
+
+
+def test_without_delta_epsilons_add_up_and_gaussian_noise_is_refused(opened: Opener) -> None:
+    ledger = opened(policy=policy(1.0, delta=0.0))
+    for number in range(100):
+        reserve(ledger, str(number), 0.005)
+    assert (spent(ledger), left(ledger)) == (0.5, 0.5)
+    with pytest.raises(BudgetRefused):
+        reserve(ledger, "gaussian", Charge(rho=1e-9))
+
+
+def test_a_deltas_own_budget_is_kept(opened: Opener) -> None:
+    ledger = opened(policy=policy(10.0, delta=2e-9))
+    for name in "ab":
+        reserve(ledger, name, Charge(epsilon=0.1, delta=1e-9))
+    with pytest.raises(BudgetRefused, match="does not fit"):
+        reserve(ledger, "c", Charge(epsilon=0.1, delta=1e-18))
+    reserve(ledger, "d", 0.1)
+    assert ledger.balance().delta_spent == 2e-9
+    ledger.close()
+    lowered = opened(policy=policy(10.0, delta=1e-9)).balance()
+    assert (lowered.total.epsilon_spent, lowered.total.epsilon_left) == (float("inf"), 0.0)
+
+
+def test_a_period_is_spent_anew_each_time(opened: Opener) -> None:
+    now = [MARCH_30_2026_S]
+    quarterly = policy(1.0, period_length="quarter", period_epsilon_nano=400_000_000)
+    ledger = opened(policy=quarterly, clock=lambda: now[0])
+    reserve(ledger, "a", 0.3)
+    with pytest.raises(BudgetRefused, match=r"for 2026-Q1: it has 0\.1 of 0\.4 left until 2026-04-01"):
+        reserve(ledger, "b", 0.2)
+    assert [(share.kind, share.name) for share in ledger.balance().shares] == [("total", ""), ("period", "2026-Q1")]
+    now[0] += 2 * DAY_S
+    reserve(ledger, "b", 0.4)
+    now[0] += 91 * DAY_S
+    with pytest.raises(BudgetRefused, match=r"this node: it has 0\.3 of 1 left"):
+        reserve(ledger, "c", 0.35)
+    now[0] = MARCH_30_2026_S  # a clock that is put back finds what was spent then
+    with pytest.raises(BudgetRefused, match=r"for 2026-Q1: it has 0\.1"):
+        reserve(ledger, "c", 0.2)
+
+
+def test_a_period_of_another_length_counts_what_was_spent_before(opened: Opener) -> None:
+    first = opened(policy=policy(9.0), clock=lambda: MARCH_30_2026_S)
+    reserve(first, "a", 0.3)
+    first.close()
+    monthly = policy(9.0, period_length="month", period_epsilon_nano=400_000_000)
+    with pytest.raises(BudgetRefused, match="for 2026-03: it has 0\\.1"):
+        reserve(opened(policy=monthly, clock=lambda: MARCH_30_2026_S + DAY_S), "b", 0.2)
+
+
+def test_projects_have_budgets_of_their_own(opened: Opener) -> None:
+    ledger = opened(
+        policy=policy(2.0, project_epsilon_nano=500_000_000, projects={"ageing-2026": 1_000_000_000}),
+    )
+    reserve(ledger, "a", 0.5, "small")
+    for attempt in (reserve, lambda *one: ledger.inquire(one[1], charge=pure(one[2]), project=one[3])):
+        with pytest.raises(BudgetRefused, match=r"of project `small` at this node: it has 0 of 0\.5 left"):
+            attempt(ledger, "b", 0.1, "small")
+    reserve(ledger, "b", 1.0, "ageing-2026")
+    assert reserve(ledger, "a", 0.5, "ageing-2026").fresh is False  # paid by another project already
+    assert [(s.name, s.epsilon_left) for s in ledger.balance("other").shares] == [("", 0.5), ("other", 0.5)]
+    with pytest.raises(BudgetRefused, match="this node"):
+        reserve(ledger, "c", 0.6, "other")
 
 
 def test_settling_out_of_turn_is_a_fault(ledger: Ledger) -> None:
     with pytest.raises(InternalError):
         ledger.settle("r", b"x")
-    ledger.reserve("r", epsilon=0.1)
+    reserve(ledger, "r", 0.1)
     ledger.settle("r", b"x")
     with pytest.raises(InternalError):
         ledger.settle("r", b"y")
-    assert ledger.reserve("r", epsilon=0.1).answer == b"x"
+    assert reserve(ledger, "r", 0.1).answer == b"x"
 
 
 def test_an_empty_answer_is_an_answer(ledger: Ledger) -> None:
-    ledger.reserve("r", epsilon=0.1)
+    reserve(ledger, "r", 0.1)
     ledger.settle("r", b"")
-    assert ledger.reserve("r", epsilon=0.1).answer == b""
+    assert reserve(ledger, "r", 0.1).answer == b""
 
 
-def test_the_secret_is_made_once(tmp_path: Path, opened: Opener, ledger: Ledger) -> None:
-    secret = ledger.secret
-    assert len(bytes.fromhex(secret)) == 32
+def test_a_changed_answer_is_never_sent(opened: Opener, ledger: Ledger) -> None:
+    reserve(ledger, "r", 0.1)
+    ledger.settle("r", b"noisy")
+    with contextlib.closing(sqlite3.connect(opened.file)) as database, database:
+        database.execute("UPDATE answers SET answer = X'00'")
+    with pytest.raises(LedgerError, match="not the one that the journal names"):
+        reserve(ledger, "r", 0.1)
+
+
+def test_secret_and_key_are_made_once(tmp_path: Path, opened: Opener, ledger: Ledger) -> None:
+    secret, key = ledger.secret, ledger.public_key
+    assert len(bytes.fromhex(secret)) == len(bytes.fromhex(key)) == 32
     ledger.close()
-    assert opened().secret == secret
-    assert opened(file=tmp_path / "other.ledger").secret != secret
+    again, other = opened(), opened(file=tmp_path / "other.ledger")
+    assert (again.secret, again.public_key) == (secret, key)
+    assert other.secret != secret
+    assert other.public_key != key
 
 
 def test_two_daemons_cannot_have_one_ledger(opened: Opener, ledger: Ledger) -> None:
@@ -137,91 +246,44 @@ def test_a_ledger_belongs_to_its_province(opened: Opener, ledger: Ledger) -> Non
 def test_what_is_no_ledger_is_a_config_error(opened: Opener) -> None:
     opened.file.parent.mkdir()
     opened.file.write_bytes(b"something else, long enough to be read" * 100)
-    with pytest.raises(ConfigError, match="no ledger"):
+    opened.file.with_name("east.ledger.key").touch()
+    with pytest.raises(ConfigError):
         opened()
 
 
 def test_a_ledger_of_another_version_is_refused(opened: Opener, ledger: Ledger) -> None:
     ledger.close()
-    with sqlite3.connect(opened.file) as database:
-        database.execute("UPDATE facts SET value = '999' WHERE name = 'schema'")
-    database.close()
+    with contextlib.closing(sqlite3.connect(opened.file)) as database, database:
+        database.execute("UPDATE facts SET value = '1' WHERE name = 'schema'")
+    with pytest.raises(ConfigError, match="another version"):
+        opened()
+
+
+def test_a_database_of_something_else_is_refused(opened: Opener, ledger: Ledger) -> None:
+    ledger.close()
+    opened.file.unlink()
+    with contextlib.closing(sqlite3.connect(opened.file)) as database, database:
+        database.execute("CREATE TABLE facts (x TEXT)")
     with pytest.raises(ConfigError, match="another version"):
         opened()
 
 
 def test_it_is_durable_by_configuration_and_private_by_permission(opened: Opener, ledger: Ledger) -> None:
-    assert ledger._database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert ledger._database.execute("PRAGMA synchronous").fetchone() == (2,)
-    assert opened.file.stat().st_mode & 0o077 == 0
+    database = ledger._journal.database
+    assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert database.execute("PRAGMA synchronous").fetchone() == (2,)
+    for name in ("east.ledger", "east.ledger.key"):
+        assert opened.file.with_name(name).stat().st_mode & 0o077 == 0
 
 
 def test_threads_never_overspend(ledger: Ledger) -> None:
     def attempt(number: int) -> bool:
         try:
-            return ledger.reserve(f"r{number % 30}", epsilon=0.1).fresh
+            return reserve(ledger, f"r{number % 30}", 0.1).fresh
         except BudgetRefused:
             return False
 
     with ThreadPoolExecutor(8) as pool:
         fresh = list(pool.map(attempt, range(120)))
     assert sum(fresh) == 10
-    assert ledger.balance().epsilon_left == 0
-
-
-EPSILONS = st.floats(1e-12, 2.0)
-IDS = st.integers(0, 6).map(str)
-
-
-class LedgerModel(RuleBasedStateMachine):
-    """Any sequence of reserve, settle, retry and reopen: spent covers what was released and never exceeds the total."""
-
-    total = 3.0
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.ledger = Ledger(Path(self.folder.name) / "l", province="east", epsilon_total=self.total)
-        self.epsilon: dict[str, float] = {}
-        self.answers: dict[str, bytes] = {}
-
-    @rule(name=IDS, epsilon=EPSILONS)
-    def reserve(self, name: str, epsilon: float) -> None:
-        epsilon = self.epsilon.get(name, epsilon)  # the fragment, hence ε, is part of the identity
-        try:
-            reservation = self.ledger.reserve(name, epsilon=epsilon)
-        except BudgetRefused:
-            assert name not in self.epsilon
-            assert epsilon > self.ledger.balance().epsilon_left - 1e-9
-            return
-        assert reservation.fresh == (name not in self.epsilon)
-        assert reservation.answer == self.answers.get(name)
-        self.epsilon[name] = epsilon
-
-    @precondition(lambda self: set(self.epsilon) - set(self.answers))
-    @rule(data=st.data(), answer=st.binary(max_size=8))
-    def settle(self, data: st.DataObject, answer: bytes) -> None:
-        name = data.draw(st.sampled_from(sorted(set(self.epsilon) - set(self.answers))))
-        self.ledger.settle(name, answer)
-        self.answers[name] = answer
-
-    @rule()
-    def reopen(self) -> None:
-        self.ledger.close()
-        self.ledger = Ledger(Path(self.folder.name) / "l", province="east", epsilon_total=self.total)
-
-    @invariant()
-    def spent_covers_what_was_charged(self) -> None:
-        balance = self.ledger.balance()
-        charged = sum((Fraction(epsilon) for epsilon in self.epsilon.values()), Fraction(0))
-        # A float's shortest decimal is within half a unit in the last place of it; the slack is that, not the rounding.
-        assert Fraction(balance.epsilon_spent) >= charged - Fraction(1, 10**14)
-        assert balance.epsilon_spent <= self.total
-
-    def teardown(self) -> None:
-        self.ledger.close()
-        self.folder.cleanup()
-
-
-TestLedgerModel = LedgerModel.TestCase
-TestLedgerModel.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
+    assert left(ledger) == 0

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from node.ledger import Ledger
+from tests.node.makers import PURPOSE, open_ledger, policy, pure
 
 CHILD = Path(__file__).with_name("crashing_releases.py")
 ROOT = Path(__file__).parents[2]
@@ -33,10 +33,10 @@ def test_the_ledger_holds_at_least_what_was_received(tmp_path: Path) -> None:
     path, received = tmp_path / "east.ledger", []
     for number in range(ROUNDS):
         received += [line.strip() for line in _killed(path, f"round{number}", after=number % 6)]
-        ledger = Ledger(path, province="east", epsilon_total=1e6)  # the kernel dropped the dead one's lock
-        assert ledger.balance().epsilon_spent >= 0.5 * len(received)
+        ledger = open_ledger(path, policy=policy(1e6, delta=0.0))  # the kernel dropped the dead one's lock
+        assert ledger.balance().total.epsilon_spent >= 0.5 * len(received)
         for name in received:
-            reservation = ledger.reserve(name, epsilon=0.5)
+            reservation = ledger.reserve(name, charge=pure(0.5), purpose=PURPOSE)
             assert (reservation.fresh, reservation.answer) == (False, name.encode())
         ledger.close()
     assert len(received) > ROUNDS

@@ -15,10 +15,11 @@ import pytest
 from node.ledger import Ledger
 from node.one_at_a_time import OneAtATime
 from node.release import Releases, release_id
+from node.snapshot import Snapshot
 from privacy.bounding import bounded_sql
 from privacy.errors import BudgetRefused, DataError, InternalError, RequestRefused, WeirError
 from privacy.fragment import Fragment
-from tests.node.makers import asked, catalog
+from tests.node.makers import PURPOSE, asked, catalog, open_ledger, pure
 from tests.node.test_guard import guard
 
 SQL = "SELECT kind, COUNT(*) FROM visits GROUP BY kind"
@@ -48,10 +49,10 @@ class FakeData:
     now: str = "snapshot-1"
     sound: bool = True
 
-    def snapshot(self) -> str:
-        return self.now
+    def snapshot(self) -> Snapshot:
+        return Snapshot(self.now, self.now)
 
-    def verify(self, current: str) -> None:
+    def verify(self, current: Snapshot) -> None:
         if not self.sound:
             raise DataError("This node's data do not meet the regional standard, so it answers nothing.")
 
@@ -62,7 +63,7 @@ def exact(fragment: Fragment, table: pa.Table) -> pa.Table:
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with contextlib.closing(Ledger(tmp_path / "ledger", province="east", epsilon_total=1.0)) as opened:
+    with contextlib.closing(open_ledger(tmp_path / "ledger", total=1.0)) as opened:
         yield opened
 
 
@@ -86,7 +87,7 @@ def test_a_release_is_charged_stored_and_the_same_again_free(releases: Releases)
     assert first.release == second.release
     assert pa.ipc.open_stream(first.release).read_all().to_pydict() == {"k0": ["inpatient"], "m0": [7]}
     assert first.snapshot == "snapshot-1"
-    assert second.budget.epsilon_left == 0.5
+    assert second.budget.balance.total.epsilon_left == 0.5
     assert second.budget.epsilon_per_query == 2.0
     assert len(releases.engine.runs) == 1
 
@@ -104,7 +105,7 @@ def test_preparing_reads_nothing_and_charges_nothing(releases: Releases) -> None
     assert prepared.engine == "fake 1"
     assert "SELECT" in prepared.engine_sql
     assert not releases.engine.runs
-    assert prepared.budget.epsilon_spent == 0
+    assert prepared.budget.balance.total.epsilon_spent == 0
     releases.release(asked(SQL))
     assert releases.prepare(asked(SQL)).already_released
 
@@ -123,7 +124,7 @@ def test_what_does_not_fit_is_refused_before_anything_runs(releases: Releases) -
     for attempt in (releases.prepare, releases.release):
         with pytest.raises(BudgetRefused, match=r"0\.25 of 1 left"):
             attempt(another)
-    assert releases.budget().epsilon_spent == 0.75
+    assert releases.budget().balance.total.epsilon_spent == 0.75
     assert releases.release(asked(SQL, epsilon=1.5)).already_released  # a spent budget still answers what it bought
 
 
@@ -134,7 +135,7 @@ def test_refusals_charge_nothing(releases: Releases) -> None:
     for attempt in (releases.prepare, releases.release):
         with pytest.raises(DataError):
             attempt(asked(SQL))
-    assert releases.budget().epsilon_spent == 0
+    assert releases.budget().balance.total.epsilon_spent == 0
     assert not releases.engine.runs
 
 
@@ -142,11 +143,11 @@ def test_a_failed_run_stays_charged_and_its_retry_is_free(releases: Releases) ->
     releases.engine.broken = True
     with pytest.raises(InternalError):
         releases.release(asked(SQL))
-    assert releases.budget().epsilon_spent == 0.5
+    assert releases.budget().balance.total.epsilon_spent == 0.5
     releases.engine.broken = False
     retry = releases.release(asked(SQL))
     assert (retry.epsilon_charged, retry.already_released) == (0.0, False)
-    assert releases.budget().epsilon_spent == 0.5
+    assert releases.budget().balance.total.epsilon_spent == 0.5
 
 
 def test_data_that_change_while_the_engine_runs_give_no_answer(releases: Releases, ledger: Ledger) -> None:
@@ -158,7 +159,7 @@ def test_data_that_change_while_the_engine_runs_give_no_answer(releases: Release
         releases.release(asked(SQL))
     fragment = asked(SQL).fragment
     old = release_id(fragment, snapshot="snapshot-1", catalog_digest=catalog().digest)
-    assert ledger.reserve(old, epsilon=0.5).answer is None
+    assert ledger.reserve(old, charge=pure(0.5), purpose=PURPOSE).answer is None
 
 
 def test_duplicates_at_once_run_once_and_get_the_same_bytes(releases: Releases) -> None:

@@ -19,7 +19,6 @@ from node.config import load_config
 from node.data import ServedData
 from node.engine import Engine
 from node.guard import Asked
-from node.ledger import Ledger
 from node.one_at_a_time import OneAtATime
 from node.release import Releases
 from node.service import ERROR_KEY, NodeService, status_of
@@ -30,7 +29,7 @@ from privacy.fragment import Fragment
 from privacy.noise import noisy
 from privacy.request import PLANNER_VERSION
 from protos.weir.v1 import fragment_pb2, node_pb2, node_pb2_grpc
-from tests.node.makers import Folder, asked, catalog
+from tests.node.makers import Folder, asked, catalog, open_ledger
 from tests.node.test_guard import guard, with_fragment, with_request
 
 SQL = "SELECT kind, COUNT(*), AVG(cost) FROM visits GROUP BY kind"
@@ -41,7 +40,7 @@ Stub = Any
 async def serving(folder: Folder, **parts: Any) -> AsyncIterator[Stub]:
     config = load_config(folder.config)
     async with contextlib.AsyncExitStack() as held:
-        ledger = Ledger(config.ledger, province="east", epsilon_total=config.budget.epsilon_total)
+        ledger = open_ledger(config.ledger, policy=config.budget.policy())
         held.enter_context(contextlib.closing(ledger))
         engine = held.enter_context(contextlib.closing(Engine.open(config)))
         data = ServedData(engine, config, secret=ledger.secret)

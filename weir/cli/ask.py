@@ -9,13 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from weir.cli.errors import shown_errors
-from weir.cli.parameters import At, Format, PlainFormat
+from weir.cli.parameters import At, Format, PlainFormat, Project
 
 Sql = Annotated[str | None, typer.Argument(metavar="[SQL]", help="One SELECT, or `-` to read it from stdin.")]
 File = Annotated[Path | None, typer.Option("--file", "-f", help="Read the SQL from this file.")]
 RequireAll = Annotated[bool, typer.Option("--require-all", help="Refuse rather than answer without some province.")]
 MaxRows = Annotated[int | None, typer.Option(help="Rows of one person that count in a group; lowers the catalog's.")]
 MaxGroups = Annotated[int | None, typer.Option(help="Groups that one person may touch; lowers the catalog's.")]
+Delta = Annotated[float | None, typer.Option("--delta", "-d", help="How likely the guarantee may fail; 0 for never.")]
 Epsilon = typer.Option("--epsilon", "-e", help="The most that any one person may lose, over all provinces.")
 
 
@@ -24,6 +25,8 @@ def query(
     epsilon: Annotated[float, Epsilon],
     sql: Sql = None,
     file: File = None,
+    delta: Delta = None,
+    project: Project = None,
     output: Annotated[Format, typer.Option("--format", help="A table for people, CSV or JSON.")] = Format.table,
     require_all: RequireAll = False,
     max_rows: MaxRows = None,
@@ -35,7 +38,7 @@ def query(
         from weir.cli.progress import progress_lines
         from weir.connection import connect
 
-        options = _options(require_all, max_rows, max_groups)
+        options = _options(delta, project, require_all, max_rows, max_groups)
         with connect(at) as con, progress_lines() as on_progress:
             answer = con.sql(text, epsilon=epsilon, on_progress=on_progress, **options)
         _print_answer(answer, output)
@@ -46,6 +49,8 @@ def explain(
     sql: Sql = None,
     epsilon: Annotated[float, Epsilon] = 1.0,
     file: File = None,
+    delta: Delta = None,
+    project: Project = None,
     output: Annotated[PlainFormat, typer.Option("--format", help="For people, or JSON.")] = PlainFormat.table,
     require_all: RequireAll = False,
     max_rows: MaxRows = None,
@@ -58,7 +63,7 @@ def explain(
         from weir.connection import connect
 
         with connect(at) as con:
-            plan = con.explain(text, epsilon=epsilon, **_options(require_all, max_rows, max_groups))
+            plan = con.explain(text, epsilon=epsilon, **_options(delta, project, require_all, max_rows, max_groups))
         print_plain(plan, output)
 
 
@@ -86,5 +91,9 @@ def _sql(sql: str | None, file: Path | None) -> str:
         raise typer.BadParameter(f"Cannot read {file or 'stdin'} as UTF-8 text.") from None
 
 
-def _options(require_all: bool, max_rows: int | None, max_groups: int | None) -> dict[str, Any]:
-    return {"require_all": require_all, "max_rows": max_rows, "max_groups": max_groups}
+def _options(
+    delta: float | None, project: str | None, require_all: bool, max_rows: int | None, max_groups: int | None
+) -> dict[str, Any]:
+    named = {"delta": delta, "project": project}  # what was not given is the client's to choose
+    chosen = {name: value for name, value in named.items() if value is not None}
+    return {"require_all": require_all, "max_rows": max_rows, "max_groups": max_groups} | chosen

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from weir.cli.errors import shown_errors
-from weir.cli.parameters import At, PlainFormat
+from weir.cli.parameters import At, PlainFormat, Project
 
 Output = Annotated[PlainFormat, typer.Option("--format", help="For people, or JSON.")]
 
@@ -27,12 +27,12 @@ def catalog(
         print_plain(view if table is None else view.table(table), output)
 
 
-def budget(at: At, output: Output = PlainFormat.table) -> None:
+def budget(at: At, project: Project = None, output: Output = PlainFormat.table) -> None:
     """Show what each province has left to spend."""
     with shown_errors():
         from weir.cli.console import print_plain
         from weir.connection import connect
 
         with connect(at) as con:
-            budgets = con.budget()
+            budgets = con.budget() if project is None else con.budget(project=project)
         print_plain(budgets, output)

@@ -11,6 +11,7 @@ At = Annotated[
     str,
     typer.Option("--at", envvar="WEIR_AT", metavar="HOST:PORT", help="The coordinator to ask."),
 ]
+Project = Annotated[str | None, typer.Option("--project", help="Whose budget pays, as the operators name it.")]
 
 
 class Format(StrEnum):

@@ -125,8 +125,10 @@ class NodePlan(_message.Message):
     def __init__(self, fragment: _Optional[_Union[_fragment_pb2.Fragment, _Mapping]] = ..., prepared: _Optional[_Union[_node_pb2.PrepareReply, _Mapping]] = ...) -> None: ...
 
 class BudgetsRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("project",)
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    def __init__(self, project: _Optional[str] = ...) -> None: ...
 
 class BudgetsReply(_message.Message):
     __slots__ = ("budgets", "missing")
