@@ -58,12 +58,17 @@ def serve(config_path: Path, *, listen: str | None = None) -> None:
     if listen is not None:
         config = replace(config, listen=loopback(listen))
     with contextlib.ExitStack() as held:
-        ledger = held.enter_context(contextlib.closing(_ledger(config)))
+        ledger = held.enter_context(contextlib.closing(open_ledger(config)))
         engine = held.enter_context(contextlib.closing(Engine.open(config)))
-        asyncio.run(_loop(config, _releases(config, ledger, engine), engine))
+        asyncio.run(_loop(config, open_releases(config, ledger, engine), engine))
 
 
-def _ledger(config: NodeConfig) -> Ledger:
+def open_ledger(config: NodeConfig) -> Ledger:
+    """The ledger of the node, held until it is closed.
+
+    Raises:
+        ConfigError: another daemon has it, or it is no ledger of this node.
+    """
     return Ledger(
         config.ledger,
         province=config.province,
@@ -73,7 +78,12 @@ def _ledger(config: NodeConfig) -> Ledger:
     )
 
 
-def _releases(config: NodeConfig, ledger: Ledger, engine: Engine) -> Releases:
+def open_releases(config: NodeConfig, ledger: Ledger, engine: Engine) -> Releases:
+    """What the node does, without the network.
+
+    Raises:
+        DataError: the data do not meet the standard.
+    """
     data = ServedData(engine, config, secret=ledger.secret)
     data.verify_first()
     guard = Guard(
