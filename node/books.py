@@ -12,7 +12,7 @@ from typing import Any
 
 from node.entry import Entry, broken
 from node.exact import NANO, Account, ExactCharge
-from node.periods import LENGTHS, Period, period
+from node.periods import LENGTHS, period
 from node.policy import BudgetPolicy
 from privacy.errors import BudgetRefused
 
@@ -75,12 +75,11 @@ class Books:
         except (TypeError, ValueError, KeyError, AttributeError):
             broken(entry.sequence, "its content is not of its kind")
 
-    def check(self, charge: ExactCharge, *, project: str, time_ms: int, slack_nano: int = 0) -> None:
+    def check(self, charge: ExactCharge, *, project: str, time_ms: int, slack_ppm: int = 0) -> None:
         """Whether a release may be charged now.
 
         Args:
-            slack_nano: by how much a limit may be passed; for audits, where another version of OpenDP may convert ρ to
-                a slightly different ε.
+            slack_ppm: by how many millionths a limit may be passed; for audits.
 
         Raises:
             BudgetRefused: a budget does not cover it, or the node is frozen; names the budget and what is left.
@@ -88,7 +87,8 @@ class Books:
         self.check_open()
         delta = self.policy.delta_total_atto
         for account, line in self._accounts(project, time_ms):
-            if not account.plus(charge).fits(line.limit_nano + slack_nano, delta):
+            most = line.limit_nano + line.limit_nano * slack_ppm // 10**6
+            if not account.plus(charge).fits(most, delta):
                 raise _refusal(charge, _line(account, line, delta), delta)
 
     def check_open(self) -> None:
@@ -174,11 +174,6 @@ class Books:
         if budget not in ("total", "period", "project") or epsilon_nano < 0:
             raise ValueError("an unknown budget")
         self._raised[budget, name] += epsilon_nano
-
-    def current_period(self, time_ms: int) -> Period | None:
-        """The period that a budget is for now; None where there is no such budget."""
-        length = self.policy.period_length
-        return None if length is None else period(time_ms, length)
 
 
 def _line(account: Account, line: Line, delta_atto: int) -> Line:

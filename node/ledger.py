@@ -112,7 +112,7 @@ class Ledger:
     ) -> None:
         with contextlib.ExitStack() as held:
             held.enter_context(_exclusive(path))
-            key = node_key(path, signing_key)
+            key = _key(path, signing_key)
             self._journal = Journal(path, province=province, key=key, clock=clock)
             held.callback(self._journal.close)
             self._check_answers()
@@ -212,16 +212,21 @@ class Ledger:
 _AUDIT = "Run `weir node ledger verify`; docs/ledger.md says what to do."
 
 
-def node_key(ledger: Path, configured: Path | None) -> SigningKey:
+def _key(ledger: Path, configured: Path | None) -> SigningKey:
     """The node's key: the configured one, or the one beside the ledger, which is made before the ledger is.
 
     Raises:
         ConfigError: it cannot be read, or it is missing and the ledger is not.
     """
-    beside = ledger.with_name(ledger.name + ".key")
-    if configured is None and not beside.exists() and not (ledger.exists() and ledger.stat().st_size):
-        return make_key(beside)
-    return load_key(configured or beside)
+    path = key_path(ledger, configured)
+    if configured is None and not path.exists() and not (ledger.exists() and ledger.stat().st_size):
+        return make_key(path)
+    return load_key(path)
+
+
+def key_path(ledger: Path, configured: Path | None) -> Path:
+    """Where the key of a ledger is."""
+    return configured or ledger.with_name(ledger.name + ".key")
 
 
 def _share(line: Line) -> Share:

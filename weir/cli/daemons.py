@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from privacy.errors import WeirError
+from weir.cli import ledger
 from weir.cli.errors import shown_errors
+from weir.cli.parameters import Config
 
 node = typer.Typer(help="A province's node.", no_args_is_help=True)
+node.add_typer(ledger.ledger, name="ledger")
+node.add_typer(ledger.budget, name="budget")
 coordinator = typer.Typer(help="The region's coordinator.", no_args_is_help=True)
 
-Config = Annotated[Path, typer.Option("--config", help="Its TOML file.", dir_okay=False)]
 Listen = Annotated[str | None, typer.Option(help="HOST:PORT instead of the file's; port 0 lets the kernel choose.")]
 StopWithParent = Annotated[
     bool, typer.Option("--stop-with-parent", help="Stop when stdin closes; report a failed start on stdout as JSON.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,8 @@ At = Annotated[
     typer.Option("--at", envvar="WEIR_AT", metavar="HOST:PORT", help="The coordinator to ask."),
 ]
 Project = Annotated[str | None, typer.Option("--project", help="Whose budget pays, as the operators name it.")]
+
+Config = Annotated[Path, typer.Option("--config", help="Its TOML file.", dir_okay=False)]
 
 
 class Format(StrEnum):
