@@ -251,7 +251,7 @@ def in_province(node: exp.Expr, relation: Relation, province: str) -> exp.Expr:
         is_province = isinstance(part, exp.Column) and part.name == PROVINCE and part.table == relation.alias
         return exp.Literal.string(province) if is_province else part
 
-    return grouped(node.copy()).transform(replace)
+    return grouped(node.copy()).transform(replace, copy=False)
 
 
 def _join(relation: Relation, alias: str) -> PublicJoin:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,7 @@ dp.enable_features("contrib")
 SATURATION = 2**62  # sums are clamped here before noise, so that the noisy value fits an int64
 
 
+@lru_cache(maxsize=4096)
 def laplace_scale(sensitivity: int, epsilon: float) -> float:
     """The least scale of discrete Laplace noise with which a vector of L1 sensitivity `sensitivity` is ε-DP.
 
@@ -34,6 +36,7 @@ def laplace_scale(sensitivity: int, epsilon: float) -> float:
     return scale
 
 
+@lru_cache(maxsize=4096)
 def gaussian_scale(sensitivity: float, rho: float) -> float:
     """The least scale of discrete Gaussian noise with which a vector of L2 sensitivity `sensitivity` is ρ-zCDP.
 

@@ -14,7 +14,7 @@ from privacy.calibration import Spendable, calibrate, predicted_error
 from privacy.catalog import PROVINCE, Catalog
 from privacy.domains import Cells, Domains, in_province
 from privacy.errors import DomainRefused, SyntaxRefused
-from privacy.fragment import Fragment, Key, Mechanism, Plan
+from privacy.fragment import Fragment, Key, Plan
 from privacy.parsing import parse
 from privacy.positions import shown
 from privacy.request import Request
@@ -72,8 +72,10 @@ class Planner:
     def _cells(self, cut: Split) -> dict[str, Cells]:
         keys = [key.reading.sql for key in cut.keys]
         found: dict[str, Cells] = {}
-        for province in self._catalog.region.provinces:
-            cells = self._domains.cells(cut.relation, keys, province, measures=len(cut.measures))
+        located, cells = _names_province(cut), None
+        for number, province in enumerate(self._catalog.region.provinces):
+            if located or not number:  # else all provinces have the same
+                cells = self._domains.cells(cut.relation, keys, province, measures=len(cut.measures))
             if cells is not None:
                 found[province] = cells
         if not found:
@@ -99,9 +101,9 @@ def _names(select: exp.Select) -> tuple[str, ...]:
 
 def _best(cut: Split, request: Request, cells: dict[str, Cells], spendable: Spendable) -> dict[str, Fragment]:
     """The fragments with the mechanism that is predicted to err less; Laplace, which needs no δ, where they tie."""
-    best = _fragments(cut, request, cells, spendable, "laplace")
+    best = _fragments(cut, request, cells, spendable)
     if spendable.rho > 0:
-        other = _fragments(cut, request, cells, spendable, "gaussian")
+        other = _with_gaussian_noise(best, cut, request, spendable)
         if _error(other, cut) < _error(best, cut):
             return other
     return best
@@ -111,24 +113,41 @@ def _error(fragments: dict[str, Fragment], cut: Split) -> float:
     return sum(predicted_error(fragment.measures, cut.importance) for fragment in fragments.values())
 
 
-def _fragments(
-    cut: Split, request: Request, cells: dict[str, Cells], spendable: Spendable, mechanism: Mechanism
-) -> dict[str, Fragment]:
+def _names_province(cut: Split) -> bool:
+    """Whether the query names the pseudo-column `province`; if not, all nodes run the same."""
     written = [*(key.reading.sql for key in cut.keys), *(column.sql for column in cut.inputs), *cut.relation.conditions]
-    located = any(column.name == PROVINCE for node in written for column in node.find_all(exp.Column))
+    return any(column.name == PROVINCE for node in written for column in node.find_all(exp.Column))
+
+
+def _fragments(cut: Split, request: Request, cells: dict[str, Cells], spendable: Spendable) -> dict[str, Fragment]:
+    """With Laplace noise."""
+    located = _names_province(cut)
     found: dict[str, Fragment] = {}
     for province, groups in cells.items():
         twin = None if located else next(iter(found.values()), None)
-        if twin is not None:  # the query does not name the province, so all nodes run the same
+        if twin is not None:
             found[province] = replace(twin, province=province)
         else:
-            found[province] = _fragment(cut, request, province, groups, spendable, mechanism)
+            found[province] = _fragment(cut, request, province, groups, spendable)
     return found
 
 
-def _fragment(
-    cut: Split, request: Request, province: str, cells: Cells, spendable: Spendable, mechanism: Mechanism
-) -> Fragment:
+def _with_gaussian_noise(
+    fragments: dict[str, Fragment], cut: Split, request: Request, spendable: Spendable
+) -> dict[str, Fragment]:
+    """The same fragments, calibrated for the other mechanism."""
+    epsilon = zcdp_epsilon(spendable.rho, request.delta)
+    measures = {
+        bounding: calibrate(cut.measures, bounding, cut.importance, spendable, "gaussian")
+        for bounding in {fragment.bounding for fragment in fragments.values()}
+    }
+    return {
+        province: replace(fragment, measures=measures[fragment.bounding], epsilon=epsilon)
+        for province, fragment in fragments.items()
+    }
+
+
+def _fragment(cut: Split, request: Request, province: str, cells: Cells, spendable: Spendable) -> Fragment:
     bounding = choose_bounding(cut.relation, cut.keys, request.options, cells=cells.count)
     return Fragment(
         province=province,
@@ -136,9 +155,9 @@ def _fragment(
         unit=cut.relation.table.unit,
         relation=_relation_sql(cut, province, with_unit=bounding.form != "none"),
         keys=tuple(Key(key.name, key.reading.facts.type, key.label) for key in cut.keys),
-        measures=calibrate(cut.measures, bounding, cut.importance, spendable, mechanism),
+        measures=calibrate(cut.measures, bounding, cut.importance, spendable, "laplace"),
         bounding=bounding,
-        epsilon=spendable.epsilon if mechanism == "laplace" else zcdp_epsilon(spendable.rho, request.delta),
+        epsilon=spendable.epsilon,
         cell_count=cells.count,
         cells_digest=cells.digest,
         cells=cells.table,
@@ -147,16 +166,27 @@ def _fragment(
 
 def _relation_sql(cut: Split, province: str, *, with_unit: bool) -> str:
     relation = cut.relation
-    unit = [exp.alias_(exp.column(relation.table.unit_column, table=relation.alias), "u")] if with_unit else []
-    keys = [exp.alias_(in_province(key.reading.sql, relation, province), key.name) for key in cut.keys]
-    inputs = [exp.alias_(in_province(column.sql, relation, province), column.name) for column in cut.inputs]
-    items = [*unit, *keys, *inputs] or [exp.alias_(exp.Literal.number(1), "one")]
-    query = exp.select(*items).from_(exp.alias_(exp.to_table(relation.table_name), relation.alias, table=True))
-    for join in relation.joins:
-        query.append("joins", join.sql.copy())
-    for part in relation.conditions:
-        query = query.where(in_province(part, relation, province))
-    return query.sql(dialect="duckdb")
+    items: dict[str, exp.Expr] = {}
+    if with_unit:
+        items["u"] = exp.column(relation.table.unit_column, table=relation.alias)
+    items |= {key.name: in_province(key.reading.sql, relation, province) for key in cut.keys}
+    items |= {column.name: in_province(column.sql, relation, province) for column in cut.inputs}
+    items = items or {"one": exp.Literal.number(1)}
+    # Put together by hand: sqlglot's builders copy the tree at every step.
+    table = exp.Table(this=exp.to_identifier(relation.table_name), alias=_table_alias(relation.alias))
+    query = exp.Select(
+        expressions=[exp.Alias(this=sql, alias=exp.to_identifier(name)) for name, sql in items.items()],
+        from_=exp.From(this=table),
+        joins=[join.sql.copy() for join in relation.joins],
+    )
+    if relation.conditions:
+        conditions = [in_province(part, relation, province) for part in relation.conditions]
+        query.set("where", exp.Where(this=exp.and_(*conditions, copy=False)))
+    return query.sql(dialect="duckdb", copy=False)
+
+
+def _table_alias(name: str) -> exp.TableAlias:
+    return exp.TableAlias(this=exp.to_identifier(name))
 
 
 def _notes(cut: Split, fragments: dict[str, Fragment]) -> tuple[str, ...]:
