@@ -131,32 +131,39 @@ class _Above:
         items = [self._read(item.unalias()) for item in self._select.expressions]
         self._shown = [self._aggregates_in(item) for item in items]
         columns = tuple(OutputColumn(name, self._is_noisy(item)) for name, item in zip(names, items, strict=True))
-        named = [exp.alias_(item.sql.copy(), name, quoted=True) for name, item in zip(names, items, strict=True)]
-        query = exp.select(*named, exp.column("cell"))
+        named = [_alias(item.sql.copy(), name, quoted=True) for name, item in zip(names, items, strict=True)]
+        query = exp.Select(expressions=[*named, exp.column("cell")])
         having = self._select.args.get("having")
         if having is not None:
-            query = query.where(condition(self._reader, self._placed(having.this)).sql)
+            query.set("where", exp.Where(this=condition(self._reader, self._placed(having.this)).sql))
         query.set("order", self._order(self._select.args.get("order")))
         for name in ("limit", "offset"):
             clause = self._select.args.get(name)
             if clause is not None:
                 query.set(name, _literal_only(clause))
-        sql = query.from_(self._groups("merged")).sql(dialect="duckdb")
-        return Rest(sql, self._error_sql(columns, items), columns)
+        query.set("from_", self._groups("merged"))  # last: only now is every aggregate known
+        return Rest(_sql(query), self._error_sql(columns, items), columns)
 
-    def _groups(self, source: str) -> exp.Subquery:
+    def _groups(self, source: str) -> exp.From:
         """One row a group of table `source`: the keys, and each aggregate from the measures."""
         keys = [exp.column(key.name) for key in self._keys.values()]
-        values = [exp.alias_(self._columns[name].sql.copy(), name) for name in self._aggregates.values()]
-        return exp.select(exp.column("cell"), *keys, *values).from_(source).subquery("answered")
+        values = [_alias(self._columns[name].sql.copy(), name) for name in self._aggregates.values()]
+        table = exp.From(this=exp.Table(this=exp.to_identifier(source)))
+        groups = exp.Select(expressions=[exp.column("cell"), *keys, *values], from_=table)
+        alias = exp.TableAlias(this=exp.to_identifier("answered"))
+        return exp.From(this=exp.Subquery(this=groups, alias=alias))
 
     def _error_sql(self, columns: tuple[OutputColumn, ...], items: list[Reading]) -> str:
         noisy = [item.sql.copy() for column, item in zip(columns, items, strict=True) if column.noisy]
         if not noisy:
             return ""
-        deviations = [exp.alias_(exp.StddevSamp(this=sql), f"se{number}") for number, sql in enumerate(noisy)]
-        query = exp.select(exp.column("cell"), *deviations).from_(self._groups("simulated"))
-        return query.group_by(exp.column("cell")).sql(dialect="duckdb")
+        deviations = [_alias(exp.StddevSamp(this=sql), f"se{number}") for number, sql in enumerate(noisy)]
+        query = exp.Select(
+            expressions=[exp.column("cell"), *deviations],
+            from_=self._groups("simulated"),
+            group=exp.Group(expressions=[exp.column("cell")]),
+        )
+        return _sql(query)
 
     def importance(self, names: tuple[str, ...], weights: Mapping[str, float]) -> dict[str, float]:
         """By measure, how much its noise matters in the columns that are shown; to be called after `rest`."""
@@ -231,6 +238,15 @@ class _Above:
             ordered.set("this", self._read(term.this).sql)
             terms.append(ordered)
         return exp.Order(expressions=[*terms, exp.Ordered(this=exp.column("cell"))])
+
+
+def _alias(sql: exp.Expr, name: str, *, quoted: bool = False) -> exp.Alias:
+    return exp.Alias(this=sql, alias=exp.to_identifier(name, quoted=quoted))
+
+
+def _sql(query: exp.Select) -> str:
+    """`query` in DuckDB's dialect; it is used up, because to copy it first takes twice as long as to write it."""
+    return query.sql(dialect="duckdb", copy=False)
 
 
 _GROUPS = "<groups>"  # no identifier of a query can be this
