@@ -2,11 +2,14 @@
 
 import math
 
+import opendp.prelude as dp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privacy.accounting import Charge, Spent, zcdp_epsilon, zcdp_rho
+
+dp.enable_features("contrib")
 
 
 def test_pure_releases_are_composed_as_pure_while_that_is_tighter() -> None:
@@ -61,6 +64,16 @@ def test_the_conversion_is_between_the_gaussian_mechanism_and_the_closed_form(rh
 
     exact = below(mu / 2 - epsilon / mu) - math.exp(epsilon) * below(-mu / 2 - epsilon / mu)
     assert exact <= delta
+
+
+@pytest.mark.parametrize("rho", [1e-12, 1e-6, 0.003, 0.5, 7.0, 200.0])
+@pytest.mark.parametrize("delta", [1e-15, 1e-9, 1e-6, 0.01, 0.3])
+def test_the_conversion_is_that_of_opendp(rho: float, delta: float) -> None:
+    gaussian = dp.m.make_gaussian(
+        dp.atom_domain(T="i64"), dp.absolute_distance(T="i64"), scale=math.sqrt(1 / (2 * rho))
+    )
+    theirs = dp.c.make_zCDP_to_approxDP(gaussian).map(1).epsilon(delta)  # type: ignore[no-untyped-call]
+    assert zcdp_epsilon(rho, delta) == pytest.approx(theirs, rel=1e-8, abs=1e-12)
 
 
 @given(st.lists(st.tuples(st.floats(0, 3), st.floats(0, 1)), max_size=20))
