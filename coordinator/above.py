@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from coordinator.merge import merge
-from privacy.error_bars import simulated, standard_errors
+from privacy.error_bars import cell_deviations, simulated, standard_errors
 from privacy.errors import ConstructRefused, WeirError
+from privacy.histograms import Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +39,7 @@ def rehearse(rest: RestEngine, plan: Plan, *, timeout_s: float) -> None:
     """
     fragment = next(iter(plan.fragments.values()))
     with rest.session(timeout_s=timeout_s) as session:
-        session.bind(plan.rest.sql, merged=_empty(fragment))
+        session.bind(plan.rest.sql, merged=_empty(fragment, plan))
 
 
 def computed(
@@ -51,19 +52,47 @@ def computed(
         UnavailableError: it takes longer than `timeout_s`.
     """
     merged = merge(plan.fragments, releases)
+    histograms = _histograms(plan, merged)
+    table = _with_quantiles(merged.table, histograms)
     with rest.session(timeout_s=timeout_s) as session:
-        rows, cells = _rows(session, plan, merged)
+        rows, cells = _rows(session, plan, table)
         try:
-            deviations = _deviations(session, plan, merged, seed=seed)
+            deviations = None
+            if plan.rest.error_sql:
+                draws = simulated(table, histograms, merged.contributions, seed=seed)
+                deviations = session.run(plan.rest.error_sql, simulated=draws)
         except WeirError:  # the budget is spent: an answer without error bars is better than none
             return Computed(rows, standard_errors(cells, None, plan.rest.columns), (NO_ERROR_BARS,))
     return Computed(rows, standard_errors(cells, deviations, plan.rest.columns), ())
 
 
-def _rows(session: Session, plan: Plan, merged: Merged) -> tuple[pa.Table, pa.ChunkedArray]:
+def _histograms(plan: Plan, merged: Merged) -> list[Histogram]:
+    """The merged histograms with the quantiles that the rest reads off them."""
+    measures = next(iter(plan.fragments.values())).measures
+    return [
+        Histogram(
+            measure.name,
+            measure.tree,
+            merged.trees[measure.name],
+            cell_deviations(measure.name, merged.contributions, merged.table.num_rows),
+            tuple(quantile for quantile in plan.rest.quantiles if quantile.measure == measure.name),
+        )
+        for measure in measures
+        if measure.tree is not None
+    ]
+
+
+def _with_quantiles(table: pa.Table, histograms: list[Histogram]) -> pa.Table:
+    for histogram in histograms:
+        for name, column in histogram.columns().items():
+            table = table.append_column(name, column)
+    return table
+
+
+def _rows(session: Session, plan: Plan, merged: pa.Table) -> tuple[pa.Table, pa.ChunkedArray]:
     """The answer's rows, and the merged cell of each."""
     try:
-        table = session.run(plan.rest.sql, merged=merged.table)
+        table = session.run(plan.rest.sql, merged=merged)
     except ConstructRefused as fault:
         raise _after_release(fault) from None
     last = table.num_columns - 1
@@ -71,16 +100,11 @@ def _rows(session: Session, plan: Plan, merged: Merged) -> tuple[pa.Table, pa.Ch
     return table.select(range(last)).rename_columns(names), table.column(last)
 
 
-def _deviations(session: Session, plan: Plan, merged: Merged, *, seed: int) -> pa.Table | None:
-    if not plan.rest.error_sql:
-        return None
-    return session.run(plan.rest.error_sql, simulated=simulated(merged.table, merged.contributions, seed=seed))
-
-
-def _empty(fragment: Fragment) -> pa.Table:
+def _empty(fragment: Fragment, plan: Plan) -> pa.Table:
     keys = [fragment.cells.schema.field(key.name) for key in fragment.keys]
-    measures = [pa.field(measure.name, pa.int64()) for measure in fragment.measures]
-    return pa.schema([pa.field("cell", pa.int64()), *keys, *measures]).empty_table()
+    measures = [pa.field(measure.name, pa.int64()) for measure in fragment.measures if measure.tree is None]
+    quantiles = [pa.field(quantile.name, pa.float64()) for quantile in plan.rest.quantiles]
+    return pa.schema([pa.field("cell", pa.int64()), *keys, *measures, *quantiles]).empty_table()
 
 
 def _after_release(fault: ConstructRefused) -> ConstructRefused:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from privacy.fragment import Fragment
+    from privacy.fragment import Fragment, Measure
 
 _HALF = 32  # bits: sums run in two halves, so that they are exact whatever a node sends
 _LEAST, _GREATEST = -(2**63), 2**63 - 1
@@ -32,10 +32,12 @@ class Merged:
 
     Attributes:
         table: `cell` (int64, from 0), the keys `k0` …, the sums `m0` … (int64), sorted by the keys, NULL last.
+        trees: by measure, the counts of the nodes of its histogram (cells × nodes).
         contributions: which cells each node added to and with how much noise, for the error bars.
     """
 
     table: pa.Table
+    trees: dict[str, NDArray[np.int64]]
     contributions: tuple[Contribution, ...]
 
 
@@ -52,7 +54,7 @@ def checked_release(fragment: Fragment, release: pa.Table) -> pa.Table:
         and release.num_rows == fragment.cell_count
         and all(release.column(name).equals(fragment.cells.column(name)) for name in keys)
         and all(
-            release.column(measure.name).type == pa.int64() and release.column(measure.name).null_count == 0
+            release.column(measure.name).type == measure_type(measure) and _complete(release.column(measure.name))
             for measure in fragment.measures
         )
     )
@@ -70,17 +72,37 @@ def merge(fragments: Mapping[str, Fragment], releases: Mapping[str, pa.Table]) -
     """
     asked = [fragments[province] for province in sorted(releases)]
     keys, places = _regional_cells(asked)
-    names = [measure.name for measure in asked[0].measures]
     cells = [places[fragment.cells_digest] for fragment in asked]
-    columns: dict[str, pa.Array] = {}
-    for name in names:
-        parts = [releases[fragment.province].column(name).to_numpy() for fragment in asked]
-        columns[name] = pa.array(_exact_sum(keys.num_rows, cells, parts))
     table = keys.add_column(0, "cell", pa.array(np.arange(keys.num_rows, dtype=np.int64)))
-    for name, column in columns.items():
-        table = table.append_column(name, column)
+    trees: dict[str, NDArray[np.int64]] = {}
+    for measure in asked[0].measures:
+        parts = [_numbers(measure, releases[fragment.province]) for fragment in asked]
+        total = _exact_sum((keys.num_rows, measure.width), cells, parts)
+        if measure.tree is None:
+            table = table.append_column(measure.name, pa.array(total[:, 0]))
+        else:
+            trees[measure.name] = total
     noises = [{part.name: (part.mechanism, part.scale) for part in fragment.measures} for fragment in asked]
-    return Merged(table, tuple(map(Contribution, cells, noises)))
+    return Merged(table, trees, tuple(map(Contribution, cells, noises)))
+
+
+def measure_type(measure: Measure) -> pa.DataType:
+    """The type of a measure's column in a release."""
+    return pa.int64() if measure.tree is None else pa.list_(pa.int64(), measure.width)
+
+
+def _complete(column: pa.ChunkedArray) -> bool:
+    flat = column.combine_chunks()
+    inner = flat.flatten() if pa.types.is_fixed_size_list(flat.type) else flat
+    return bool(column.null_count == 0 and inner.null_count == 0)
+
+
+def _numbers(measure: Measure, release: pa.Table) -> NDArray[np.int64]:
+    """One measure's column as cells × width."""
+    column = release.column(measure.name).combine_chunks()
+    flat = column.flatten() if measure.tree is not None else column
+    numbers: NDArray[np.int64] = flat.to_numpy(zero_copy_only=False).reshape(release.num_rows, measure.width)
+    return numbers
 
 
 def _regional_cells(fragments: Sequence[Fragment]) -> tuple[pa.Table, dict[str, NDArray[np.int64]]]:
@@ -118,9 +140,11 @@ def _ranks(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], int]:
     return order[encoded.indices.fill_null(count).to_numpy(zero_copy_only=False)], count + 1
 
 
-def _exact_sum(size: int, cells: Sequence[NDArray[np.int64]], parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+def _exact_sum(
+    shape: tuple[int, int], cells: Sequence[NDArray[np.int64]], parts: Sequence[NDArray[np.int64]]
+) -> NDArray[np.int64]:
     """Σ of `parts` at their cells; beyond an int64 it stays at the end of the range."""
-    high, low = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
+    high, low = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
     for place, part in zip(cells, parts, strict=True):
         high[place] += part >> _HALF  # a node has each cell once, so += loses nothing
         low[place] += part & (2**_HALF - 1)

@@ -14,8 +14,13 @@ from protos.weir.v1 import coordinator_pb2, fragment_pb2, node_pb2
 if TYPE_CHECKING:
     from coordinator.answers import Budgets, Event, Explanation
     from privacy.fragment import Bounding, Fragment, Measure
+    from privacy.trees import Tree
 
-_KINDS = {"count": fragment_pb2.Measure.KIND_COUNT, "sum": fragment_pb2.Measure.KIND_SUM}
+_KINDS = {
+    "count": fragment_pb2.Measure.KIND_COUNT,
+    "sum": fragment_pb2.Measure.KIND_SUM,
+    "tree": fragment_pb2.Measure.KIND_TREE,
+}
 _MECHANISMS = {
     "laplace": fragment_pb2.Measure.MECHANISM_LAPLACE,
     "gaussian": fragment_pb2.Measure.MECHANISM_GAUSSIAN,
@@ -68,6 +73,7 @@ def _measure(measure: Measure) -> fragment_pb2.Measure:
         weight=measure.weight,
         grid=measure.grid,
         centre=measure.centre,
+        tree=_tree(measure.tree) if measure.tree is not None else None,
         mechanism=_MECHANISMS[measure.mechanism],
         sensitivity=measure.sensitivity,
         sensitivity_l2=measure.sensitivity_l2,
@@ -75,6 +81,10 @@ def _measure(measure: Measure) -> fragment_pb2.Measure:
         rho=measure.rho,
         scale=measure.scale,
     )
+
+
+def _tree(tree: Tree) -> fragment_pb2.Tree:
+    return fragment_pb2.Tree(low=tree.low, width=tree.width, leaves=tree.leaves, whole=tree.whole)
 
 
 def _bounding(bounding: Bounding) -> fragment_pb2.Bounding:

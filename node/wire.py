@@ -10,12 +10,14 @@ from node.guard import Asked
 from node.ledger import Share
 from node.release import NodeBudget, Prepared, Released
 from privacy.errors import MismatchRefused
-from privacy.fragment import Bounding, Fragment, Key, Measure, Mechanism
+from privacy.fragment import Bounding, Fragment, Key, Kind, Measure, Mechanism
+from privacy.trees import Tree
 from protos.weir.v1 import fragment_pb2, node_pb2
 
-_KINDS: dict[int, Literal["count", "sum"]] = {
+_KINDS: dict[int, Kind] = {
     fragment_pb2.Measure.KIND_COUNT: "count",
     fragment_pb2.Measure.KIND_SUM: "sum",
+    fragment_pb2.Measure.KIND_TREE: "tree",
 }
 _MECHANISMS: dict[int, Mechanism] = {
     fragment_pb2.Measure.MECHANISM_LAPLACE: "laplace",
@@ -64,6 +66,7 @@ def _measure(message: fragment_pb2.Measure) -> Measure:
         weight=message.weight if message.HasField("weight") else None,
         grid=message.grid,
         centre=message.centre,
+        tree=_tree(message.tree) if message.HasField("tree") else None,
         mechanism=_MECHANISMS[message.mechanism],
         sensitivity=message.sensitivity,
         sensitivity_l2=message.sensitivity_l2,
@@ -71,6 +74,10 @@ def _measure(message: fragment_pb2.Measure) -> Measure:
         rho=message.rho,
         scale=message.scale,
     )
+
+
+def _tree(message: fragment_pb2.Tree) -> Tree:
+    return Tree(message.low, message.width, message.leaves, message.whole)
 
 
 def _bounding(message: fragment_pb2.Bounding) -> Bounding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from sqlglot import exp
@@ -18,7 +19,7 @@ Lower = Callable[[MeasureBook, exp.Expr, exp.Expr | None], Lowered]
 
 def is_aggregate(node: exp.Expr) -> bool:
     """Whether `node` is an aggregate call, with its FILTER where it has one."""
-    return isinstance(node, exp.AggFunc | exp.Filter)
+    return isinstance(node, exp.AggFunc | exp.Filter | exp.WithinGroup)
 
 
 def lower(node: exp.Expr, book: MeasureBook) -> Lowered:
@@ -57,6 +58,43 @@ def _average(book: MeasureBook, node: exp.Expr, kept: exp.Expr | None) -> Lowere
     return book.mean(node.this, kept, label=shown(node))
 
 
+def _median(book: MeasureBook, node: exp.Expr, kept: exp.Expr | None) -> Lowered:
+    return book.quantile(node.this, 0.5, kept, label=shown(node))
+
+
+def _least(book: MeasureBook, node: exp.Expr, kept: exp.Expr | None) -> Lowered:
+    return book.quantile(node.this, "least", kept, label=shown(node))
+
+
+def _greatest(book: MeasureBook, node: exp.Expr, kept: exp.Expr | None) -> Lowered:
+    return book.quantile(node.this, "greatest", kept, label=shown(node))
+
+
+def _quantile(book: MeasureBook, node: exp.Expr, kept: exp.Expr | None) -> Lowered:
+    """QUANTILE_CONT(x, p), QUANTILE_DISC(x, p), APPROX_QUANTILE(x, p) with a literal p from 0 to 1."""
+    fraction = node.args.get("quantile") or node.args.get("expression")
+    number = isinstance(fraction, exp.Literal) and not fraction.is_string
+    rank = float(fraction.name) if number and fraction is not None else math.nan
+    if not 0 <= rank <= 1:
+        raise ConstructRefused(
+            f"`{shown(node)}`: the fraction must be a literal from 0 to 1",
+            remedy="Write for example QUANTILE_CONT(x, 0.9).",
+            position=position_of(node),
+        )
+    return book.quantile(node.this, rank, kept, label=shown(node))
+
+
+def _within_group(book: MeasureBook, node: exp.Expr, kept: exp.Expr | None) -> Lowered:
+    """PERCENTILE_CONT(p) WITHIN GROUP (ORDER BY x)."""
+    order, inner = node.expression, node.this
+    plain = isinstance(order, exp.Order) and len(order.expressions) == 1 and isinstance(inner, _PERCENTILES)
+    term = order.expressions[0] if plain else None
+    if not isinstance(term, exp.Ordered) or term.args.get("desc") or inner.args.get("expression"):
+        raise _not_answered(node, node)
+    return _quantile(book, type(inner)(this=term.this, expression=inner.this), kept)
+
+
+_PERCENTILES = (exp.PercentileCont, exp.PercentileDisc)
 _AGGREGATES: dict[type[exp.Expr], Lower] = {
     exp.Count: _count,
     exp.CountIf: _count_if,
@@ -72,10 +110,30 @@ _AGGREGATES: dict[type[exp.Expr], Lower] = {
     exp.Corr: correlation,
     exp.RegrSlope: slope,
     exp.RegrIntercept: intercept,
+    exp.Median: _median,
+    exp.Min: _least,
+    exp.Max: _greatest,
+    exp.PercentileCont: _quantile,
+    exp.PercentileDisc: _quantile,
+    exp.Quantile: _quantile,
+    exp.ApproxQuantile: _quantile,
+    exp.WithinGroup: _within_group,
+}
+_SECOND: dict[type[exp.Expr], set[str]] = {  # what else an aggregate may be given
+    exp.CovarPop: {"expression"},
+    exp.CovarSamp: {"expression"},
+    exp.Corr: {"expression"},
+    exp.RegrSlope: {"expression"},
+    exp.RegrIntercept: {"expression"},
+    exp.PercentileCont: {"expression"},
+    exp.PercentileDisc: {"expression"},
+    exp.Quantile: {"quantile"},
+    exp.ApproxQuantile: {"quantile"},
+    exp.WithinGroup: {"expression"},
 }
 _ANSWERED = (
-    "COUNT(*), COUNT(x), COUNT_IF(condition), SUM(x), AVG(x), VARIANCE, STDDEV, COVAR_POP, COVAR_SAMP, CORR, "
-    "REGR_SLOPE or REGR_INTERCEPT, with FILTER (WHERE …) if need be"
+    "COUNT(*), COUNT(x), COUNT_IF(condition), SUM(x), AVG(x), MIN, MAX, MEDIAN, QUANTILE_CONT(x, 0.9), VARIANCE, "
+    "STDDEV, COVAR_POP, COVAR_SAMP, CORR, REGR_SLOPE or REGR_INTERCEPT, with FILTER (WHERE …) if need be"
 )
 
 
@@ -87,10 +145,7 @@ def _filtered(node: exp.Expr) -> tuple[exp.Expr | None, exp.Expr]:
 
 def _is_plain(aggregate: exp.Expr) -> bool:
     given = {name for name, value in aggregate.args.items() if value not in (None, [], False)}
-    two = isinstance(
-        aggregate, exp.Binary | exp.CovarPop | exp.CovarSamp | exp.Corr | exp.RegrSlope | exp.RegrIntercept
-    )
-    known = {"this", "big_int"} | ({"expression"} if two else set())
+    known = {"this", "big_int"} | _SECOND.get(type(aggregate), set())
     return not given - known and not isinstance(aggregate.this, exp.Distinct | exp.Order)
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from privacy.fragment import Mechanism, OutputColumn
+    from privacy.histograms import Histogram
     from privacy.request import Request
 
 MOST_DRAWS = 2_000  # a cell: standard errors of ratios to about 3 %
@@ -59,24 +60,44 @@ def draws_per_cell(cells: int, noises: int) -> int:
     return max(LEAST_DRAWS, min(MOST_DRAWS, affordable))
 
 
-def simulated(merged: pa.Table, contributions: Sequence[Contribution], *, seed: int) -> pa.Table:
+def cell_deviations(measure: str, contributions: Sequence[Contribution], cells: int) -> NDArray[np.float64]:
+    """The standard deviation of a measure's noise in each merged cell."""
+    total = np.zeros(cells)
+    for part in contributions:
+        total[part.cells] += variance(*part.noises[measure])
+    deviations: NDArray[np.float64] = np.sqrt(total)
+    return deviations
+
+
+def simulated(
+    merged: pa.Table, histograms: Sequence[Histogram], contributions: Sequence[Contribution], *, seed: int
+) -> pa.Table:
     """The table `simulated` of `Rest.error_sql`: every row of `merged` many times, its measures with fresh noise.
 
     Args:
-        merged: `cell` (0 …, in order), the keys, the measures (int64).
+        merged: `cell` (0 …, in order), the keys, the measures (int64), the quantiles of `histograms`.
 
     Returns:
-        The same columns, measures as float64; the draws of a cell follow each other.
+        The same columns, numbers as float64; the draws of a cell follow each other.
     """
     cells = merged.num_rows
-    measures = list(contributions[0].noises)
-    draws = draws_per_cell(cells, sum(len(part.cells) for part in contributions) * len(measures))
+    asked = [quantile.name for histogram in histograms for quantile in histogram.quantiles]
+    trees = {histogram.measure for histogram in histograms}
+    measures = [name for name in contributions[0].noises if name not in trees]
+    numbers = len(measures) + sum(histogram.tree.size for histogram in histograms)
+    draws = draws_per_cell(cells, sum(len(part.cells) for part in contributions) * numbers)
     repeated = pa.array(np.repeat(np.arange(cells, dtype=np.int64), draws))
-    table = merged.drop_columns(measures).take(repeated)
+    table = merged.drop_columns([*measures, *asked]).take(repeated)
     for number, measure in enumerate(measures):
         values = merged.column(measure).to_numpy().astype(np.float64)[:, np.newaxis]
         noise = _regional_noise(measure, contributions, (cells, draws), seed=seed + number * len(contributions))
         table = table.append_column(measure, pa.array((values + noise).ravel()))
+    for number, histogram in enumerate(histograms, start=len(measures)):
+        # So many independent numbers need no matching.
+        shape = (cells, draws, histogram.tree.size)
+        noise = _summed(histogram.measure, contributions, shape, seed=seed + number * len(contributions))
+        for name, column in histogram.simulated_columns(noise).items():
+            table = table.append_column(name, column)
     return table
 
 
@@ -84,12 +105,18 @@ def _regional_noise(
     measure: str, contributions: Sequence[Contribution], shape: tuple[int, int], *, seed: int
 ) -> NDArray[np.float64]:
     """The sum of the nodes' noise, cells × draws."""
-    noise, total = np.zeros(shape), np.zeros(shape[0])
+    noise = _summed(measure, contributions, shape, seed=seed)
+    return _matched(noise, cell_deviations(measure, contributions, shape[0]) ** 2)
+
+
+def _summed(
+    measure: str, contributions: Sequence[Contribution], shape: tuple[int, ...], *, seed: int
+) -> NDArray[np.float64]:
+    noise = np.zeros(shape)
     for number, part in enumerate(contributions):
         mechanism, scale = part.noises[measure]
-        noise[part.cells] += simulated_noise(mechanism, scale, (len(part.cells), shape[1]), seed=seed + number)
-        total[part.cells] += variance(mechanism, scale)
-    return _matched(noise, total)
+        noise[part.cells] += simulated_noise(mechanism, scale, (len(part.cells), *shape[1:]), seed=seed + number)
+    return noise
 
 
 def _matched(noise: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,7 +12,9 @@ from typing import Literal
 import pyarrow as pa
 
 from privacy.accounting import Charge
+from privacy.trees import Rank, Tree
 
+Kind = Literal["count", "sum", "tree"]
 Mechanism = Literal["laplace", "gaussian"]  # discrete Laplace (pure ε-DP), discrete Gaussian (zCDP)
 
 MAX_CELLS = 100_000  # cells (groups × measures) of one release: the noise takes about 10 µs each
@@ -34,7 +36,9 @@ class Measure:
     Attributes:
         name: the column of the release, `m0`, `m1` …
         label: what it is in the researcher's words, for example `SUM(visits.cost)`.
-        input: the column of the relation that is counted (`count`) or summed (`sum`); None counts rows.
+        input: the column of the relation that is counted (`count`), summed (`sum`) or a bin's number (`tree`); None
+            counts rows.
+        tree: of a `tree`, the bins that are counted and the levels above them; its release is one list a cell.
         low, high: least and greatest value of one row, in steps of `grid` after `centre` is taken off.
         weight: the `count` measure of the same rows that scales a unit with too many rows down; None clips instead.
         grid: value of one step.
@@ -49,19 +53,25 @@ class Measure:
 
     name: str
     label: str
-    kind: Literal["count", "sum"]
+    kind: Kind
     input: str | None
     low: int
     high: int
     weight: str | None
     grid: float
     centre: int
+    tree: Tree | None
     mechanism: Mechanism
     sensitivity: int
     sensitivity_l2: float
     epsilon: float
     rho: float
     scale: float
+
+    @property
+    def width(self) -> int:
+        """How many integers a cell has of it."""
+        return self.tree.size if self.tree is not None else 1
 
 
 @dataclass(frozen=True)
@@ -126,21 +136,33 @@ class OutputColumn:
 
 
 @dataclass(frozen=True)
+class Quantile:
+    """A column of `merged` that is computed from a tree: `name`, for example `q0`, is the value at `rank`."""
+
+    name: str
+    measure: str
+    rank: Rank
+
+
+@dataclass(frozen=True)
 class Rest:
     """The part above the privacy line: SQL (DuckDB dialect) over one table `merged`.
 
-    `merged` has one row per cell: `cell` (its number), the keys `k0` …, the merged measures `m0` ….
+    `merged` has one row per cell: `cell` (its number), the keys `k0` …, the merged counts and sums `m0` …, the
+    quantiles `q0` ….
 
     Attributes:
         sql: gives the answer's rows in order, `cell` last.
         error_sql: over `simulated` (the same columns, many draws of each cell): `cell` and, for each noisy column
             of the answer, its standard deviation, in the order of `columns`; empty where no column is noisy.
         columns: of the answer.
+        quantiles: the columns of `merged` that come from trees.
     """
 
     sql: str
     error_sql: str
     columns: tuple[OutputColumn, ...]
+    quantiles: tuple[Quantile, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 from sqlglot import exp
 
@@ -12,9 +11,12 @@ from privacy.errors import BoundsRefused, ConstructRefused
 from privacy.expressions import Facts, Reader, Reading
 from privacy.expressions.arithmetic import clamp
 from privacy.expressions.rules import cast, grouped, integer
+from privacy.fragment import Kind, Quantile
 from privacy.positions import position_of, shown
 from privacy.relation import Relation
+from privacy.trees import Rank, Tree, tree_over
 
+MOST_LEAVES = 1000
 _LARGEST_STEPS = 10**9  # of one row: 4 × 10⁹ such rows still fit 2⁶²
 _LEAST_STEP = 1e-290  # its inverse is a number too
 _NEAR = 1e-4  # of a step; dividing by the grid is off by less
@@ -28,13 +30,14 @@ class RawMeasure:
 
     name: str
     label: str
-    kind: Literal["count", "sum"]
+    kind: Kind
     input: str | None
     low: int
     high: int
     weight: str | None
     grid: float
     centre: int
+    tree: Tree | None = None
 
 
 @dataclass(frozen=True)
@@ -63,10 +66,13 @@ class MeasureBook:
 
     Args:
         relation: whose rows are aggregated.
+        most_leaves: of one histogram.
     """
 
-    def __init__(self, relation: Relation) -> None:
+    def __init__(self, relation: Relation, *, most_leaves: int = MOST_LEAVES) -> None:
         self._relation = relation
+        self._most_leaves = most_leaves
+        self._quantiles: dict[tuple[str, Rank], Quantile] = {}
         self.reader: Reader = relation.reader
         self._inputs: dict[str, Input] = {}
         self._measures: dict[tuple[object, ...], RawMeasure] = {}
@@ -74,6 +80,10 @@ class MeasureBook:
     @property
     def inputs(self) -> tuple[Input, ...]:
         return tuple(self._inputs.values())
+
+    @property
+    def quantiles(self) -> tuple[Quantile, ...]:
+        return tuple(self._quantiles.values())
 
     @property
     def measures(self) -> tuple[RawMeasure, ...]:
@@ -134,6 +144,20 @@ class MeasureBook:
         # Noise of the count moves the mean by its distance from the middle: half of half the range, say.
         return Lowered(Reading(value, known), {measure.name: 1.0, count.name: 0.25})
 
+    def quantile(self, node: exp.Expr, rank: Rank, kept: exp.Expr | None, *, label: str) -> Lowered:
+        """The value of `node` at `rank` among the rows in which `kept` is true, to the width of a bin."""
+        reading = self.number(node)
+        facts = reading.facts
+        whole = facts.type == "BIGINT"
+        tree = tree_over(facts.low, facts.high, whole=whole, most_leaves=self._most_leaves)
+        column = self._input(_kept(_leaf(reading, tree), kept))
+        measure = self._measure("tree", column, 0, 1, tree=tree, label=label)
+        place = (measure.name, rank)
+        if place not in self._quantiles:
+            self._quantiles[place] = Quantile(f"q{len(self._quantiles)}", measure.name, rank)
+        known = Facts("DOUBLE", float(facts.low), float(facts.high) + tree.width, nullable=True)
+        return Lowered(Reading(exp.column(self._quantiles[place].name), known), {measure.name: 1.0})
+
     def number(self, node: exp.Expr) -> Reading:
         """`node` as a number with bounds.
 
@@ -185,7 +209,7 @@ class MeasureBook:
 
     def _measure(
         self,
-        kind: Literal["count", "sum"],
+        kind: Kind,
         column: str | None,
         low: int,
         high: int,
@@ -194,11 +218,12 @@ class MeasureBook:
         grid: float = 1.0,
         centre: int = 0,
         weight: str | None = None,
+        tree: Tree | None = None,
     ) -> RawMeasure:
-        key = (kind, column, low, high, grid, centre, weight)
+        key = (kind, column, low, high, grid, centre, weight, tree)
         if key not in self._measures:
             name = f"m{len(self._measures)}"
-            self._measures[key] = RawMeasure(name, label, kind, column, low, high, weight, grid, centre)
+            self._measures[key] = RawMeasure(name, label, kind, column, low, high, weight, grid, centre, tree)
         return self._measures[key]
 
 
@@ -228,6 +253,17 @@ def _steps(facts: Facts, grid: float) -> tuple[int, int]:
     nearest = round(low), round(high)
     on_grid = tuple(abs(near - exact) < _NEAR for near, exact in zip(nearest, (low, high), strict=True))
     return nearest[0] if on_grid[0] else math.floor(low), nearest[1] if on_grid[1] else math.ceil(high)
+
+
+def _leaf(reading: Reading, tree: Tree) -> exp.Expr:
+    """The number of the bin that one row's value is in; NULL stays NULL."""
+    if reading.facts.type == "BIGINT":
+        away = exp.Paren(this=exp.Sub(this=grouped(cast(reading.sql, "BIGINT")), expression=number(int(tree.low))))
+        place: exp.Expr = exp.IntDiv(this=away, expression=integer(int(tree.width)))
+    else:
+        away = exp.Paren(this=exp.Sub(this=grouped(reading.sql), expression=number(float(tree.low))))
+        place = cast(exp.Floor(this=exp.Div(this=away, expression=number(float(tree.width)))), "BIGINT")
+    return clamp(place, integer(0), integer(tree.leaves - 1))
 
 
 def _importance_of_total(low: int, high: int) -> float:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import opendp.prelude as dp
 import pyarrow as pa
 
 from privacy.errors import InternalError
+from privacy.trees import counts_of_levels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -88,11 +89,14 @@ def noisy(fragment: Fragment, exact: pa.Table) -> pa.Table:
         exact: columns as `bounding.bounded_sql` gives them; groups outside `fragment.cells` are dropped.
 
     Returns:
-        The columns of `fragment.cells`, then one int64 column a measure, in the order of the cells.
+        The columns of `fragment.cells`, then one int64 column a measure (of a tree, a list of `width` int64), in the
+        order of the cells.
     """
     columns = {key.name: fragment.cells.column(key.name) for key in fragment.keys}
     for measure, sums in zip(fragment.measures, _dense(fragment, exact), strict=True):
-        columns[measure.name] = pa.array(_noised(measure, sums), pa.int64())
+        released = pa.array(_noised(measure, sums), pa.int64())
+        whole = measure.tree is None
+        columns[measure.name] = released if whole else pa.FixedSizeListArray.from_arrays(released, measure.width)
     return pa.table(columns)
 
 
@@ -127,18 +131,30 @@ def _loss(mechanism: dp.Measurement, sensitivity: float) -> float:
 
 
 def _dense(fragment: Fragment, exact: pa.Table) -> list[list[int]]:
-    """One list a measure, one integer a cell; 0 where no row fell."""
+    """One list a measure, `width` integers a cell, one after the other; 0 where no row fell."""
     keys = [key.name for key in fragment.keys]
     place = {cell: number for number, cell in enumerate(_rows(fragment.cells, keys))}
-    sums = [[0] * fragment.cell_count for _ in fragment.measures]
+    sums = [[0] * (fragment.cell_count * measure.width) for measure in fragment.measures]
     values = [exact.column(measure.name).to_pylist() for measure in fragment.measures]
     for row, group in enumerate(_rows(exact, keys)):
         cell = place.get(group)
         if cell is None:
             continue
-        for target, column in zip(sums, values, strict=True):
-            target[cell] = max(-SATURATION, min(SATURATION, int(column[row] or 0)))
+        for target, column, measure in zip(sums, values, fragment.measures, strict=True):
+            start = cell * measure.width
+            target[start : start + measure.width] = _numbers(measure, column[row])
     return sums
+
+
+def _numbers(measure: Measure, value: Any) -> list[int]:
+    """What a group's value stands for: one sum, or the counts of a tree's nodes."""
+    if measure.tree is None:
+        return [max(-SATURATION, min(SATURATION, int(value or 0)))]
+    leaves = np.zeros(measure.tree.leaves, dtype=np.int64)
+    for entry in value or ():
+        leaves[entry["leaf"]] += entry["n"]
+    nodes: list[int] = counts_of_levels(measure.tree, leaves).tolist()
+    return nodes
 
 
 def _rows(table: pa.Table, columns: list[str]) -> list[tuple[object, ...]]:

@@ -15,12 +15,14 @@ from privacy.catalog import PROVINCE, Catalog
 from privacy.domains import Cells, Domains, in_province
 from privacy.errors import DomainRefused, SyntaxRefused
 from privacy.fragment import Fragment, Key, Plan
+from privacy.measures import MOST_LEAVES
 from privacy.parsing import parse
 from privacy.positions import shown
 from privacy.request import Request
 from privacy.split import Split, split
 from privacy.stability import choose_bounding
 
+_COARSER = (100, 12)  # leaves of a histogram where finer ones make too many cells
 _REMEMBERED = 64  # plans; each holds its cells
 
 
@@ -55,11 +57,9 @@ class Planner:
     def _planned(self, request: Request) -> Plan:
         try:
             select = parse(request.sql)
-            bound = bind(select, self._catalog)
-            cut = split(bound, _names(select), self._catalog, request.options.weights)
+            cut, cells = self._fitting(bind(select, self._catalog), _names(select), request)
         except RecursionError:
             raise SyntaxRefused("The query is nested too deeply.", remedy="Write it with fewer parentheses.") from None
-        cells = self._cells(cut)
         span = min(self._catalog.span(cut.relation.table), len(cells))
         # ε and ρ both add up over the nodes that hold one unit.
         spendable = Spendable(request.epsilon / span, zcdp_rho(request.epsilon, request.delta) / span)
@@ -69,13 +69,24 @@ class Planner:
         per_node = max(fragment.epsilon for fragment in fragments.values())
         return Plan(fragments, cut.rest, request.epsilon, delta, per_node, span, _notes(cut, fragments))
 
+    def _fitting(self, bound: exp.Select, names: tuple[str, ...], request: Request) -> tuple[Split, dict[str, Cells]]:
+        """The split and its cells, with the finest histograms that a release has room for."""
+        for most_leaves in (MOST_LEAVES, *_COARSER):
+            cut = split(bound, names, self._catalog, request.options.weights, most_leaves=most_leaves)
+            try:
+                return cut, self._cells(cut)
+            except DomainRefused:
+                if not cut.rest.quantiles or most_leaves == _COARSER[-1]:
+                    raise
+        raise AssertionError("the loop returns or raises")
+
     def _cells(self, cut: Split) -> dict[str, Cells]:
         keys = [key.reading.sql for key in cut.keys]
         found: dict[str, Cells] = {}
         located, cells = _names_province(cut), None
         for number, province in enumerate(self._catalog.region.provinces):
             if located or not number:  # else all provinces have the same
-                cells = self._domains.cells(cut.relation, keys, province, measures=len(cut.measures))
+                cells = self._domains.cells(cut.relation, keys, province, measures=_numbers_per_cell(cut))
             if cells is not None:
                 found[province] = cells
         if not found:
@@ -84,6 +95,10 @@ class Planner:
                 remedy="Compare with values of the column's domain: see `weir catalog`.",
             )
         return found
+
+
+def _numbers_per_cell(cut: Split) -> int:
+    return sum(measure.tree.size if measure.tree is not None else 1 for measure in cut.measures)
 
 
 def _names(select: exp.Select) -> tuple[str, ...]:
@@ -201,4 +216,9 @@ def _notes(cut: Split, fragments: dict[str, Fragment]) -> tuple[str, ...]:
     if any(form.form == "clip_and_limit" for form in forms):
         most = max(form.max_groups for form in forms)
         notes.append(f"One {unit} counts in at most {most} group{'s' if most > 1 else ''} of one province.")
+    notes += [
+        f"{measure.label} is read off bins of width {measure.tree.width:g}."
+        for measure in cut.measures
+        if measure.tree is not None
+    ]
     return tuple(notes)

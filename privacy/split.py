@@ -13,7 +13,7 @@ from privacy.errors import ConstructRefused, RequestRefused, RowsRefused
 from privacy.expressions import Reader, Reading
 from privacy.expressions.comparisons import condition
 from privacy.fragment import OutputColumn, Rest
-from privacy.measures import Input, Lowered, MeasureBook, RawMeasure
+from privacy.measures import MOST_LEAVES, Input, Lowered, MeasureBook, RawMeasure
 from privacy.positions import position_of, shown
 from privacy.relation import Relation, read_relation
 
@@ -44,7 +44,12 @@ class Split:
 
 
 def split(
-    select: exp.Select, names: tuple[str, ...], catalog: Catalog, weights: Mapping[str, float] | None = None
+    select: exp.Select,
+    names: tuple[str, ...],
+    catalog: Catalog,
+    weights: Mapping[str, float] | None = None,
+    *,
+    most_leaves: int = MOST_LEAVES,
 ) -> Split:
     """Cut a bound SELECT at the privacy line.
 
@@ -55,6 +60,7 @@ def split(
     Args:
         names: of the answer's columns, as the researcher wrote them.
         weights: by column of the answer, how much its error matters; 1 where it is not named.
+        most_leaves: of a histogram that quantiles come from.
 
     Raises:
         RequestRefused: a weight for a column that the answer does not have.
@@ -63,7 +69,7 @@ def split(
     _refuse_rows(select)
     relation = read_relation(select, catalog)
     keys = _keys(select, relation)
-    book = MeasureBook(relation)
+    book = MeasureBook(relation, most_leaves=most_leaves)
     above = _Above(select, keys, book)
     rest = above.rest(names)
     if not book.measures:
@@ -142,7 +148,7 @@ class _Above:
             if clause is not None:
                 query.set(name, _literal_only(clause))
         query.set("from_", self._groups("merged"))  # last: only now is every aggregate known
-        return Rest(_sql(query), self._error_sql(columns, items), columns)
+        return Rest(_sql(query), self._error_sql(columns, items), columns, self._book.quantiles)
 
     def _groups(self, source: str) -> exp.From:
         """One row a group of table `source`: the keys, and each aggregate from the measures."""

@@ -40,7 +40,7 @@ def choose_bounding(relation: Relation, keys: tuple[KeyColumn, ...], options: Op
 def sensitivity(measure: RawMeasure, bounding: Bounding) -> int:
     """L1 sensitivity in steps: the most by which one unit's rows change the whole vector of sums at a node."""
     rows = bounding.max_rows if bounding.form == "none" else bounding.max_rows * bounding.max_groups
-    return rows * max(abs(measure.low), abs(measure.high))
+    return _levels(measure) * rows * max(abs(measure.low), abs(measure.high))
 
 
 def sensitivity_l2(measure: RawMeasure, bounding: Bounding) -> float:
@@ -51,7 +51,12 @@ def sensitivity_l2(measure: RawMeasure, bounding: Bounding) -> float:
     """
     groups = 1 if bounding.form == "none" else bounding.max_groups
     largest = bounding.max_rows * max(abs(measure.low), abs(measure.high))
-    return math.sqrt(groups) * largest * _ROUNDED_UP
+    return math.sqrt(_levels(measure) * groups) * largest * _ROUNDED_UP
+
+
+def _levels(measure: RawMeasure) -> int:
+    """How many numbers one row adds to: of a tree, one node in each level."""
+    return len(measure.tree.levels) if measure.tree is not None else 1
 
 
 def _limits(table: PrivateTable, options: Options) -> tuple[int, int]:

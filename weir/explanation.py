@@ -18,7 +18,8 @@ class MeasurePlan:
 
     Attributes:
         label: what it is in the researcher's words, for example `SUM(visits.cost)`.
-        kind: an `average` is released as a sum of distances from the middle of the bounds, beside its count.
+        kind: an `average` is released as a sum of distances from the middle of the bounds, beside its count; a
+            `histogram` as a list of counts, whose error is that of one count.
         mechanism: of its noise, `Laplace` or `Gaussian`.
         epsilon, rho: its share of what the node spends: ε with Laplace noise, ρ (zCDP) with Gaussian.
         scale: of the noise, in the measure's own unit.
@@ -26,7 +27,7 @@ class MeasurePlan:
     """
 
     label: str
-    kind: Literal["count", "sum", "average"]
+    kind: Literal["count", "sum", "average", "histogram"]
     mechanism: str
     epsilon: float
     rho: float

@@ -16,7 +16,11 @@ from weir.budget import Budget, Budgets, BudgetShare, Missing
 from weir.explanation import Explanation, MeasurePlan, NodePlan
 from weir.progress import NodeDone, Progress, Started
 
-_KINDS: dict[int, Literal["count", "sum"]] = {fragment.Measure.KIND_COUNT: "count", fragment.Measure.KIND_SUM: "sum"}
+_KINDS: dict[int, Literal["count", "sum", "histogram"]] = {
+    fragment.Measure.KIND_COUNT: "count",
+    fragment.Measure.KIND_SUM: "sum",
+    fragment.Measure.KIND_TREE: "histogram",
+}
 _MECHANISMS = {
     fragment.Measure.MECHANISM_LAPLACE: "Laplace",
     fragment.Measure.MECHANISM_GAUSSIAN: "Gaussian",

@@ -48,6 +48,7 @@ def fragment(province: str, cells: pa.Table, *, measures: int = 1, scale: float 
                 weight=None,
                 grid=1.0,
                 centre=0,
+                tree=None,
                 mechanism="laplace",
                 sensitivity=1,
                 sensitivity_l2=1.0,

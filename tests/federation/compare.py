@@ -9,12 +9,15 @@ ROUNDING = 0.02  # of the declared grids, in a sum of rounded values
 
 
 def assert_same_answer(answer: weir.Answer, plain: pd.DataFrame, sql: str) -> None:
-    """Equal to rounding and ten standard errors on the plain answer's rows; groups that no row has are 0 or NULL.
+    """Equal to rounding, bins of quantiles and ten standard errors on the plain answer's rows; groups that no row has are 0 or NULL.
 
     The order of a column that is ordered by counts; ties may come in any order.
     """
     ours, errors = answer.df(), answer.standard_errors()
     assert len(ours.columns) == len(plain.columns)
+    bins = max(
+        (float(note.rpartition(" ")[2].rstrip(".")) for note in answer.notes if "bins of width" in note), default=0.0
+    )
     keys = [place for place in range(len(ours.columns)) if errors.iloc[:, place].isna().all()]
     found = {_key(row, keys): row for row in _rows(ours)}
     tolerance = {_key(row, keys): error for row, error in zip(_rows(ours), _rows(errors), strict=True)}
@@ -26,7 +29,7 @@ def assert_same_answer(answer: weir.Answer, plain: pd.DataFrame, sql: str) -> No
     assert wanted.keys() <= found.keys()
     for key, row in wanted.items():
         for place in set(range(len(row))) - set(keys):
-            assert _close(found[key][place], row[place], tolerance[key][place]), (key, found[key], row)
+            assert _close(found[key][place], row[place], tolerance[key][place], bins), (key, found[key], row)
     if sqlglot.parse_one(sql, dialect="duckdb").args.get("order") is not None and keys:
         _assert_same_order(list(found), list(wanted), wanted, keys)
 
@@ -45,10 +48,10 @@ def _assert_same_order(
             assert any(rows[mine][place] == rows[other][place] for place in values), (mine, other)
 
 
-def _close(ours: object, theirs: object, error: object) -> bool:
+def _close(ours: object, theirs: object, error: object, bins: float) -> bool:
     if not isinstance(ours, int | float) or not isinstance(theirs, int | float):
         return ours == theirs
-    slack = ROUNDING + 1e-6 * abs(theirs) + 10 * (error if isinstance(error, int | float) else 0)
+    slack = bins + ROUNDING + 1e-6 * abs(theirs) + 10 * (error if isinstance(error, int | float) else 0)
     return abs(ours - theirs) <= slack
 
 

@@ -18,7 +18,7 @@ ATTACKS = [json.loads(line) for line in (CORPUS / "attacks.jsonl").read_text().s
 # Not answered yet, by id. The list can only shrink: a query on it that is answered fails the test.
 NOT_YET = {
     "legit-028",  # COUNT(DISTINCT)
-    *(f"legit-{number:03}" for number in (31, 32, 33, 35, 36)),  # quantiles, MAX, BOOL_OR
+    "legit-036",  # BOOL_OR
     *(f"legit-{number:03}" for number in range(38, 61)),  # joins on the unit, sub-queries, ROLLUP, windows above
 }
 

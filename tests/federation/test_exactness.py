@@ -53,6 +53,25 @@ def test_equals_plain_duckdb(rich: weir.Connection, union: duckdb.DuckDBPyConnec
     assert_same_answer(rich.sql(sql, epsilon=1e6), union.sql(sql).df(), sql)
 
 
+BINS = {"age": 1.0, "cost": 1.0, "birth_year": 1.0}
+
+
+@pytest.mark.parametrize("column", BINS)
+@pytest.mark.parametrize("keys", ["", "sex", "province"])
+def test_quantiles_are_exact_to_a_bin(
+    rich: weir.Connection, union: duckdb.DuckDBPyConnection, column: str, keys: str
+) -> None:
+    table = "residents" if column == "birth_year" else "visits"
+    asked = f"MEDIAN({column}), QUANTILE_CONT({column}, 0.9), QUANTILE_DISC({column}, 0.1), MIN({column}), MAX({column}), COUNT(*)"
+    sql = (
+        f"SELECT {keys}{',' if keys else ''} {asked} FROM {table} {f'GROUP BY {keys} ORDER BY {keys}' if keys else ''}"
+    )
+    answer, plain = rich.sql(sql, epsilon=1e6), union.sql(sql).df()
+    numbers = answer.df().select_dtypes("number").to_numpy()
+    assert abs(numbers - plain.select_dtypes("number").to_numpy()).max() <= BINS[column]
+    assert any("bins of width 1" in note for note in answer.notes)
+
+
 def test_limits_bound_what_a_person_adds(rich: weir.Connection, union: duckdb.DuckDBPyConnection) -> None:
     """With max_rows = 2 the answer is the bounded one, computed here by hand over each node."""
     answer = rich.sql("SELECT kind, COUNT(*), SUM(cost) FROM visits GROUP BY kind", epsilon=1e6, max_rows=2)

@@ -64,7 +64,11 @@ def message(sent: Asked) -> node_pb2.FragmentRequest:
 
 def fragment_message(fragment: Fragment) -> fragment_pb2.Fragment:
     """As the coordinator writes it; tests of the node do not import the coordinator."""
-    kinds = {"count": fragment_pb2.Measure.KIND_COUNT, "sum": fragment_pb2.Measure.KIND_SUM}
+    kinds = {
+        "count": fragment_pb2.Measure.KIND_COUNT,
+        "sum": fragment_pb2.Measure.KIND_SUM,
+        "tree": fragment_pb2.Measure.KIND_TREE,
+    }
     forms = {
         "none": fragment_pb2.Bounding.FORM_NONE,
         "clip": fragment_pb2.Bounding.FORM_CLIP,

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from privacy.bounding import bounded_sql
 from privacy.fragment import Fragment
+from privacy.noise import _numbers
 from tests.privacy.corpus_planner import catalog, plan
 
 QUERIES = {
@@ -17,6 +18,9 @@ QUERIES = {
     "few groups": "SELECT kind, COUNT(*), SUM(cost), AVG(cost) FROM visits GROUP BY kind",
     "fixed key": "SELECT sex, COUNT(*), SUM(age - 50), AVG(CASE WHEN age > 20 THEN cost END) FROM visits GROUP BY sex",
     "limited groups": "SELECT hospital, COUNT(*) FILTER (WHERE age > 50), SUM(-cost), AVG(cost) FROM visits GROUP BY hospital",
+    "histograms": "SELECT kind, MEDIAN(cost), MAX(age), COUNT(*) FROM visits GROUP BY kind",
+    "histograms, limited groups": "SELECT hospital, QUANTILE_CONT(age, 0.1) FILTER (WHERE age > 9) FROM visits GROUP BY hospital",
+    "histogram, one row a unit": "SELECT MEDIAN(birth_year) FROM residents",
     "two keys": "SELECT kind, h.level, COUNT(*), SUM(age * cost) FROM visits v JOIN hospitals h ON v.hospital = h.hospital GROUP BY kind, h.level",
     "one row a unit": "SELECT home_province, COUNT(*), AVG(birth_year) FROM residents GROUP BY home_province",
     "multiplied rows": "SELECT h.level, COUNT(*), SUM(birth_year) FROM residents r JOIN hospitals h ON r.home_province = h.city GROUP BY h.level",
@@ -65,9 +69,16 @@ def _sums(
         f" h.hospital FROM ({_values(VISITS, visits)}) AS r JOIN (SELECT *, row_number() OVER () AS n FROM hospitals) AS h USING (n)"
     )
     engine.execute(f"CREATE OR REPLACE VIEW residents AS {_values(RESIDENTS, residents)}")
-    keys, places = len(fragment.keys), {tuple(cell.values()) for cell in fragment.cells.to_pylist()} or {()}
-    found = engine.execute(bounded_sql(fragment, secret="ab")).fetchall()
-    return {row[:keys]: tuple(int(value or 0) for value in row[keys:]) for row in found if row[:keys] in places}
+    places = {tuple(cell.values()) for cell in fragment.cells.to_pylist()} or {()}
+    found = engine.sql(bounded_sql(fragment, secret="ab")).to_arrow_table().to_pylist()
+    sums = {}
+    for row in found:
+        cell = tuple(row[key.name] for key in fragment.keys)
+        if cell in places:
+            sums[cell] = tuple(
+                number for measure in fragment.measures for number in _numbers(measure, row[measure.name])
+            )
+    return sums
 
 
 @pytest.mark.parametrize("name", QUERIES)
@@ -85,13 +96,17 @@ def test_one_unit_changes_no_more_than_the_sensitivity(
         fragment, [*visits, *((PERSON, *row) for row in theirs)], [*residents, (PERSON, 2019, "M", "hefei", False)]
     )
     without = _sums(fragment, visits, residents)
-    for place, measure in enumerate(fragment.measures):
-        nothing = (0,) * len(fragment.measures)
-        change = sum(
-            abs(with_unit.get(cell, nothing)[place] - without.get(cell, nothing)[place])
+    start = 0
+    for measure in fragment.measures:
+        place, start = slice(start, start + measure.width), start + measure.width
+        nothing = (0,) * sum(part.width for part in fragment.measures)
+        changes = [
+            abs(mine - theirs)
             for cell in with_unit.keys() | without.keys()
-        )
-        assert change <= measure.sensitivity
+            for mine, theirs in zip(with_unit.get(cell, nothing)[place], without.get(cell, nothing)[place], strict=True)
+        ]
+        assert sum(changes) <= measure.sensitivity
+        assert sum(change**2 for change in changes) <= measure.sensitivity_l2**2
 
 
 def test_a_heavy_unit_reaches_the_sensitivity_and_no_more() -> None:

@@ -36,7 +36,7 @@ def spread(table: pa.Table, column: str) -> np.ndarray:
 
 @pytest.mark.parametrize("scale", [0.3, 1.0, 20.0, 1e9])
 def test_a_sum_has_its_analytic_standard_error(scale: float) -> None:
-    table = simulated(merged(3), [everywhere(3, m0=scale), everywhere(3, m0=2 * scale)], seed=1)
+    table = simulated(merged(3), [], [everywhere(3, m0=scale), everywhere(3, m0=2 * scale)], seed=1)
     expected = math.sqrt(laplace_variance(scale) + laplace_variance(2 * scale))
     assert spread(table, "m0") == pytest.approx([expected] * 3, rel=1e-9)
     assert table.to_pandas().groupby("cell")["m0"].mean().to_numpy() == pytest.approx([100] * 3, rel=1e-6, abs=1e-3)
@@ -47,29 +47,29 @@ def test_a_cell_has_the_noise_of_the_nodes_that_added_to_it() -> None:
         Contribution(np.array([0, 1]), {"m0": ("laplace", 4.0)}),
         Contribution(np.array([1]), {"m0": ("laplace", 4.0)}),
     ]
-    found = spread(simulated(merged(3), parts, seed=1), "m0")
+    found = spread(simulated(merged(3), [], parts, seed=1), "m0")
     one = laplace_variance(4.0)
     assert found == pytest.approx([math.sqrt(one), math.sqrt(2 * one), 0.0])
 
 
 def test_a_ratio_is_near_its_first_order_standard_error() -> None:
     parts = [everywhere(1, m0=10.0, m1=3.0)]
-    frame = simulated(merged(1, measures=2, value=10_000), parts, seed=1).to_pandas()
+    frame = simulated(merged(1, measures=2, value=10_000), [], parts, seed=1).to_pandas()
     expected = math.sqrt(laplace_variance(10.0) + laplace_variance(3.0)) / 10_000
     assert (frame["m0"] / frame["m1"]).std() == pytest.approx(expected, rel=0.1)
 
 
 def test_noise_of_measures_and_nodes_is_independent() -> None:
     parts = [everywhere(1, m0=5.0, m1=5.0)] * 2
-    frame = simulated(merged(1, measures=2), parts, seed=1).to_pandas()
+    frame = simulated(merged(1, measures=2), [], parts, seed=1).to_pandas()
     assert abs(frame["m0"].corr(frame["m1"])) < 0.1
     # 0.7 where the second node draws its own noise, 1 where it repeats the first one's.
-    single = simulated(merged(1, measures=2), parts[:1], seed=1).to_pandas()
+    single = simulated(merged(1, measures=2), [], parts[:1], seed=1).to_pandas()
     assert abs(np.corrcoef(frame["m0"] - single["m0"], single["m0"])[0, 1]) < 0.8
 
 
 def test_draws_have_the_columns_and_types_that_the_rest_expects() -> None:
-    table = simulated(merged(2, measures=2), [everywhere(2, m0=1.0, m1=0.0)], seed=1)
+    table = simulated(merged(2, measures=2), [], [everywhere(2, m0=1.0, m1=0.0)], seed=1)
     assert table.column_names == ["cell", "k0", "m0", "m1"]
     assert table.schema.types == [pa.int64(), pa.string(), pa.float64(), pa.float64()]
     assert table.num_rows == 2 * MOST_DRAWS
@@ -83,8 +83,8 @@ def test_the_same_question_has_the_same_error_bars() -> None:
     assert seed_of(request("a")) == seed_of(request("b"))
     assert seed_of(request("a")) != seed_of(request("a", 2.0))
     parts = [everywhere(2, m0=1.0)]
-    assert simulated(merged(2), parts, seed=7).equals(simulated(merged(2), parts, seed=7))
-    assert not simulated(merged(2), parts, seed=7).equals(simulated(merged(2), parts, seed=8))
+    assert simulated(merged(2), [], parts, seed=7).equals(simulated(merged(2), [], parts, seed=7))
+    assert not simulated(merged(2), [], parts, seed=7).equals(simulated(merged(2), [], parts, seed=8))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_draws_adapt_to_the_number_of_cells(cells: int, noises: int, draws: int)
 
 
 def test_many_cells_take_bounded_memory() -> None:
-    table = simulated(merged(20_000, measures=2), [everywhere(20_000, m0=1.0, m1=2.0)] * 4, seed=1)
+    table = simulated(merged(20_000, measures=2), [], [everywhere(20_000, m0=1.0, m1=2.0)] * 4, seed=1)
     assert table.num_rows <= 4_000_000
     assert spread(table, "m1")[:5] == pytest.approx([math.sqrt(4 * laplace_variance(2.0))] * 5)
 

@@ -42,15 +42,17 @@ class Key(_message.Message):
     def __init__(self, name: _Optional[str] = ..., type: _Optional[str] = ..., label: _Optional[str] = ...) -> None: ...
 
 class Measure(_message.Message):
-    __slots__ = ("name", "label", "kind", "input", "low", "high", "weight", "grid", "centre", "sensitivity", "epsilon", "scale", "mechanism", "sensitivity_l2", "rho")
+    __slots__ = ("name", "label", "kind", "input", "low", "high", "weight", "grid", "centre", "sensitivity", "epsilon", "scale", "mechanism", "sensitivity_l2", "rho", "tree")
     class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         KIND_UNSPECIFIED: _ClassVar[Measure.Kind]
         KIND_COUNT: _ClassVar[Measure.Kind]
         KIND_SUM: _ClassVar[Measure.Kind]
+        KIND_TREE: _ClassVar[Measure.Kind]
     KIND_UNSPECIFIED: Measure.Kind
     KIND_COUNT: Measure.Kind
     KIND_SUM: Measure.Kind
+    KIND_TREE: Measure.Kind
     class Mechanism(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         MECHANISM_UNSPECIFIED: _ClassVar[Measure.Mechanism]
@@ -74,6 +76,7 @@ class Measure(_message.Message):
     MECHANISM_FIELD_NUMBER: _ClassVar[int]
     SENSITIVITY_L2_FIELD_NUMBER: _ClassVar[int]
     RHO_FIELD_NUMBER: _ClassVar[int]
+    TREE_FIELD_NUMBER: _ClassVar[int]
     name: str
     label: str
     kind: Measure.Kind
@@ -89,7 +92,20 @@ class Measure(_message.Message):
     mechanism: Measure.Mechanism
     sensitivity_l2: float
     rho: float
-    def __init__(self, name: _Optional[str] = ..., label: _Optional[str] = ..., kind: _Optional[_Union[Measure.Kind, str]] = ..., input: _Optional[str] = ..., low: _Optional[int] = ..., high: _Optional[int] = ..., weight: _Optional[str] = ..., grid: _Optional[float] = ..., centre: _Optional[int] = ..., sensitivity: _Optional[int] = ..., epsilon: _Optional[float] = ..., scale: _Optional[float] = ..., mechanism: _Optional[_Union[Measure.Mechanism, str]] = ..., sensitivity_l2: _Optional[float] = ..., rho: _Optional[float] = ...) -> None: ...
+    tree: Tree
+    def __init__(self, name: _Optional[str] = ..., label: _Optional[str] = ..., kind: _Optional[_Union[Measure.Kind, str]] = ..., input: _Optional[str] = ..., low: _Optional[int] = ..., high: _Optional[int] = ..., weight: _Optional[str] = ..., grid: _Optional[float] = ..., centre: _Optional[int] = ..., sensitivity: _Optional[int] = ..., epsilon: _Optional[float] = ..., scale: _Optional[float] = ..., mechanism: _Optional[_Union[Measure.Mechanism, str]] = ..., sensitivity_l2: _Optional[float] = ..., rho: _Optional[float] = ..., tree: _Optional[_Union[Tree, _Mapping]] = ...) -> None: ...
+
+class Tree(_message.Message):
+    __slots__ = ("low", "width", "leaves", "whole")
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    LEAVES_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_FIELD_NUMBER: _ClassVar[int]
+    low: float
+    width: float
+    leaves: int
+    whole: bool
+    def __init__(self, low: _Optional[float] = ..., width: _Optional[float] = ..., leaves: _Optional[int] = ..., whole: _Optional[bool] = ...) -> None: ...
 
 class Bounding(_message.Message):
     __slots__ = ("form", "max_rows", "max_groups", "reason")
