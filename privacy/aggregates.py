@@ -157,7 +157,9 @@ def _not_answered(node: exp.Expr, aggregate: exp.Expr) -> ConstructRefused:
 
 
 def _refuse_nesting(node: exp.Expr, aggregate: exp.Expr) -> None:
-    nested = next(aggregate.this.find_all(exp.AggFunc, exp.Window), None) if aggregate.this else None
+    # PERCENTILE_CONT(p) WITHIN GROUP (ORDER BY x) is one aggregate in two nodes; its value stands in ORDER BY.
+    value = aggregate.expression if isinstance(aggregate, exp.WithinGroup) else aggregate.this
+    nested = next(value.find_all(exp.AggFunc, exp.Window), None) if value else None
     star = isinstance(aggregate.this, exp.Star) and not isinstance(aggregate, exp.Count)
     if nested is not None or star:
         raise ConstructRefused(
