@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -27,15 +27,16 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from privacy.accounting import Charge
-from privacy.fragment import Fragment, Key
+from privacy.fragment import Fragment
 from privacy.noise import noisy
+from tests.statistics.copies import repeated, repeated_rows
 
 RELEASES = 20_000  # of each data set, beside those on which events are chosen
 CHOOSING = 2_000
 LOOKS = (2_000, 6_000, RELEASES)  # a claim that is grossly wrong is contradicted at an early look
 EVENTS = 12  # that are tested, of those that were tried
 FALSE_ALARM = 1e-7
-COPIES = 50  # of the cells in one release; their noise is independent (test_noise_distribution.py)
+COPIES = 50  # of the fragment in one call of `noisy`
 ORDERS = (1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0)  # α of the Rényi divergences that are looked at; 1 is the limit
 QUANTILES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
 
@@ -77,7 +78,7 @@ class Noising:
         One call of `noisy` makes COPIES of them: the fragment's cells are repeated under one more key.
         """
         copies = min(COPIES, count)
-        wide, exact = _repeated(self.fragment, copies), _repeated_rows(self.exact, copies)
+        wide, exact = repeated(self.fragment, copies), repeated_rows(self.exact, copies)
         with ThreadPoolExecutor(2) as both_cores:
             parts = both_cores.map(lambda _: _joint(wide, noisy(wide, exact), copies), range(math.ceil(count / copies)))
             return np.concatenate(list(parts))[:count]
@@ -212,21 +213,6 @@ def _promise(p: float, q: float, claim: Charge) -> float:
     """The strain that is left when both probabilities give way by five standard deviations."""
     slack = [5 * math.sqrt((share * (1 - share) + 1 / CHOOSING) / RELEASES) for share in (p, q)]
     return _strain(max(p - slack[0], 0.0), min(q + slack[1], 1.0), claim)
-
-
-COPY = Key("copy", "BIGINT", "copy")
-
-
-def _repeated(fragment: Fragment, copies: int) -> Fragment:
-    cells = fragment.cells if fragment.keys else pa.table({"one": [1]})
-    wide = _repeated_rows(cells, copies).select(["copy", *(key.name for key in fragment.keys)])
-    return replace(fragment, keys=(COPY, *fragment.keys), cells=wide, cell_count=wide.num_rows)
-
-
-def _repeated_rows(rows: pa.Table, copies: int) -> pa.Table:
-    place = np.arange(rows.num_rows * copies)
-    wide = rows.take(pa.array(place % rows.num_rows)) if rows.num_rows else rows
-    return wide.append_column("copy", pa.array(place // max(rows.num_rows, 1), pa.int64()))
 
 
 def _joint(fragment: Fragment, release: pa.Table, copies: int) -> Releases:
