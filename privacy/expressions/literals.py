@@ -25,8 +25,10 @@ def literal(_: Reader, node: exp.Literal) -> Reading:
         return Reading(node.copy(), Facts("VARCHAR"))
     text = node.name
     if text.isdigit() and int(text) <= INTEGER_LIMIT:
-        value = int(text)
-        return Reading(exp.Literal.number(value), Facts("BIGINT", value, value, narrow=value <= _NARROW))
+        value, narrow = int(text), int(text) <= _NARROW
+        plain = exp.Literal.number(value)
+        # DuckDB would read -2147483648 as the INTEGER whose ABS overflows, though 2147483648 is a BIGINT.
+        return Reading(plain if narrow else cast(plain, "BIGINT"), Facts("BIGINT", value, value, narrow=narrow))
     number = float(text)
     # DuckDB reads 0.1 as DECIMAL, whose arithmetic can overflow into an error.
     return Reading(cast(exp.Literal.number(text), "DOUBLE"), Facts("DOUBLE", number, number))

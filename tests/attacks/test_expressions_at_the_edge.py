@@ -187,6 +187,7 @@ def _facts(expression: str) -> tuple[str, ...]:
 KNOWN = [
     # Each of these once failed, or passed its bounds, on one row and on no other.
     "ABS(CASE WHEN age > 50 THEN 2147483647 ELSE 1 END) * 2",
+    "ABS(CASE WHEN age > 50 THEN -2147483648 ELSE 1 END)",
     "CLAMP(CASE WHEN age > 50 THEN 2147483647 ELSE 1 END, 0, 2147483647) * 2",
     "1 / (ROUND(cost - 997.5) - 3)",
     "1 / ((age - 101) * 10000000000000000 // 3 + 3333333333333333)",

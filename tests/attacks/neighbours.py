@@ -1,0 +1,152 @@
+"""Two nodes that differ by one person, and what a release may show of the difference."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from node.guard import Asked
+from node.release import Released
+from privacy.catalog import Catalog, parse_catalog
+from privacy.errors import QueryRefused, WeirError
+from privacy.fragment import Fragment
+from privacy.planner import Planner
+from privacy.request import Request
+from tests.attacks.local_node import LocalNode, local_node
+
+_ROUNDING = 1 + 1e-9
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The node of one province with and without one person's rows.
+
+    Attributes:
+        planner: what coordinator and node share.
+    """
+
+    catalog: Catalog
+    planner: Planner
+    province: str
+    with_person: LocalNode
+    without: LocalNode
+
+    def assert_refused(self, sql: str) -> str:
+        """`sql` is refused in the planner and at both nodes, with the same text and for nothing; returns the text."""
+        before = self.spent
+        request = Request.new(sql, epsilon=1.0, nonce="0" * 32, expires_unix_s=2**40)
+        texts = {_refusal(lambda: self.planner.plan(request))}
+        forged = self.asked("SELECT COUNT(*) FROM visits").fragment
+        for node in (self.with_person, self.without):
+            asked = Asked(request.encode(), forged, self.catalog.digest)
+            texts |= {
+                _refusal(lambda node=node: node.releases.prepare(asked)),
+                _refusal(lambda node=node: node.release(asked)),
+            }
+        assert len(texts) == 1, texts
+        assert self.spent == before
+        return texts.pop()
+
+    def assert_bounded(self, sql: str, *, epsilon: float = 1.0, delta: float = 1e-9, **options: int) -> bool:
+        """`sql` is refused, or answered by both nodes alike and with statistics that differ as little as declared.
+
+        Returns:
+            whether it is answered.
+        """
+        request = Request.new(
+            sql, epsilon=epsilon, delta=delta, nonce="0" * 32, expires_unix_s=2**40, options=dict(options)
+        )
+        try:
+            fragments = self.planner.plan(request).fragments
+        except QueryRefused:
+            self.assert_refused(sql)
+            return False
+        for fragment in fragments.values():
+            assert_within(fragment, self.with_person.exact(fragment), self.without.exact(fragment))
+        if self.province in fragments:
+            self._assert_released_alike(Asked(request.encode(), fragments[self.province], self.catalog.digest))
+        return True
+
+    def _assert_released_alike(self, asked: Asked) -> None:
+        replies = [node.release(asked) for node in (self.with_person, self.without)]
+        assert len({(reply.epsilon_charged, reply.already_released) for reply in replies}) == 1
+        assert self.spent[0] == self.spent[1] > 0
+        one, other = (table_of(reply) for reply in replies)
+        assert one.schema == other.schema
+        assert [column for column in one.columns[: len(asked.fragment.keys)]] == other.columns[
+            : len(asked.fragment.keys)
+        ]
+
+    def asked(self, sql: str, *, epsilon: float = 1.0, **fields: object) -> Asked:
+        """What an honest coordinator sends."""
+        request = Request.new(sql, epsilon=epsilon, nonce="0" * 32, expires_unix_s=2**40, **fields)  # type: ignore[arg-type]
+        fragment = self.planner.plan(request).fragments[self.province]
+        return Asked(request.encode(), fragment, self.catalog.digest)
+
+    @property
+    def spent(self) -> tuple[float, float]:
+        return self.with_person.epsilon_spent, self.without.epsilon_spent
+
+
+@contextlib.contextmanager
+def neighbours(
+    folder: Path,
+    catalog: str,
+    with_person: Mapping[str, pa.Table | bytes],
+    without: Mapping[str, pa.Table | bytes],
+    *,
+    province: str,
+) -> Iterator[Neighbours]:
+    standard = parse_catalog(catalog, source="catalog.toml")
+    with (
+        local_node(folder / "with", catalog, with_person, province=province) as one,
+        local_node(folder / "without", catalog, without, province=province) as other,
+    ):
+        yield Neighbours(standard, Planner(standard), province, one, other)
+
+
+def table_of(released: Released) -> pa.Table:
+    return pa.ipc.open_stream(released.release).read_all()
+
+
+def assert_within(fragment: Fragment, one: pa.Table, other: pa.Table) -> None:
+    """The exact statistics, dense over the cells, differ by no more than declared: each measure and all together."""
+    loss = 0.0
+    sums = [_dense(fragment, table) for table in (one, other)]
+    for place, measure in enumerate(fragment.measures):
+        changes = [sums[0][cell][place] - sums[1][cell][place] for cell in sums[0]]
+        l1, l2 = sum(map(abs, changes)), math.sqrt(sum(change**2 for change in changes))
+        assert l1 <= measure.sensitivity, (measure, l1)
+        assert l2 <= measure.sensitivity_l2 * _ROUNDING, (measure, l2)
+        if measure.scale:
+            loss += l1 / measure.scale if measure.mechanism == "laplace" else (l2 / measure.scale) ** 2 / 2
+    assert loss <= (fragment.charge.epsilon + fragment.charge.rho) * _ROUNDING
+
+
+def _dense(fragment: Fragment, table: pa.Table) -> dict[tuple[object, ...], list[int]]:
+    keys = [key.name for key in fragment.keys]
+    cells = [tuple(row[name] for name in keys) for row in fragment.cells.to_pylist()] if keys else [()]
+    found = {cell: [0] * len(fragment.measures) for cell in cells}
+    for row in table.to_pylist():
+        cell = tuple(row[name] for name in keys)
+        if cell in found:
+            found[cell] = [int(row[measure.name] or 0) for measure in fragment.measures]
+    return found
+
+
+def _refusal(attempt: object) -> str:
+    """The text of the typed refusal that `attempt` must raise."""
+    assert callable(attempt)
+    try:
+        attempt()
+    except QueryRefused as refused:
+        return json.dumps([refused.code, str(refused)])
+    except WeirError as other:
+        raise AssertionError(f"refused as {type(other).__name__}") from other
+    raise AssertionError("not refused")

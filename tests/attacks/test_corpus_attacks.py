@@ -1,0 +1,208 @@
+"""Every attack of the corpus, and more of its kinds, through planner and node over data with and without the person
+that it is aimed at: refused for nothing, or answered alike with statistics that differ by no more than declared."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterator
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from tests.attacks.neighbours import Neighbours, neighbours
+from tests.federation.corpus_federation import CORPUS, HERE, fill
+
+ATTACKS = [json.loads(line) for line in (CORPUS / "attacks.jsonl").read_text().splitlines()]
+CATALOG = (HERE / "corpus_catalog.toml").read_text()
+PEOPLE = 300
+TARGETS = (7, 42)  # 7 is there every day, in every hospital; 42 has the values that the attacks look for
+FIRST_DAY = dt.date(2023, 1, 1)
+KINDS = ("outpatient", "inpatient", "emergency", "checkup", "test")
+
+
+def _rows(table: str, target: int | None) -> pa.Table:
+    """The corpus as one node's rows, without 7 and 42, with the heavy rows of `target`."""
+    with duckdb.connect(":memory:") as connection:
+        fill(connection, PEOPLE)
+        others = f"SELECT * EXCLUDE (province) FROM {table} WHERE person_id NOT IN {TARGETS}"
+        found = connection.sql(others).to_arrow_table()
+    if target is None:
+        return found
+    extra = _visits(target) if table == "visits" else [(target, 1994, "F", "shanghai", True)]
+    heavy = pa.Table.from_pylist(
+        [dict(zip(found.column_names, row, strict=True)) for row in extra], schema=found.schema
+    )
+    return pa.concat_tables([found, heavy])
+
+
+def _visits(person: int) -> list[tuple[object, ...]]:
+    """Columns as in the corpus: person_id, hospital, age, sex, cost, visit_date, kind."""
+    hospitals = [f"{city}{number:02}" for city in ("SH", "JS", "ZJ", "AH") for number in range(1, 6)]
+    if person == 7:
+        return [
+            (7, hospitals[day % 20], 29 + day % 3, "F", 1000.0, FIRST_DAY + dt.timedelta(days=day), KINDS[day % 5])
+            for day in range(731)
+        ]
+    costs = [0.0, 100.0, 100.01, 500.01, 1000.0, 1e308, -1e308, float("inf"), float("-inf"), float("nan"), -0.0]
+    ages = [30, 31, 0, 100, 2**31 - 1, -(2**31), 50]
+    return [
+        (
+            42,
+            hospitals[n % 20],
+            ages[n % 7],
+            "F",
+            costs[n % 11],
+            FIRST_DAY + dt.timedelta(days=n * 97 % 9000),
+            KINDS[n % 5],
+        )
+        for n in range(200)
+    ]
+
+
+@pytest.fixture(scope="module", params=TARGETS)
+def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbours]:
+    without = {name: _rows(name, None) for name in ("visits", "residents")}
+    present = {name: _rows(name, request.param) for name in ("visits", "residents")}
+    folder = tmp_path_factory.mktemp(f"person{request.param}")
+    with neighbours(folder, CATALOG, present, without, province="shanghai") as made:
+        yield made
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack["id"])
+def test_corpus(target: Neighbours, attack: dict[str, str]) -> None:
+    if attack["expect"] == "refuse":
+        target.assert_refused(attack["sql"])
+    else:
+        target.assert_bounded(attack["sql"])
+
+
+def test_attacks_are_answered_where_they_can_be(target: Neighbours) -> None:
+    """`bounded` is not proved by refusing everything."""
+    answered = [
+        attack["id"] for attack in ATTACKS if attack["expect"] == "bounded" and target.assert_bounded(attack["sql"])
+    ]
+    assert {"attack-066", "attack-067", "attack-078", "attack-079", "attack-080", "attack-083", "attack-084"} <= {
+        *answered
+    }
+
+
+REFUSED = [
+    # the identifier leaves in some disguise
+    "SELECT CASE WHEN kind = 'test' THEN person_id END AS p, COUNT(*) FROM visits GROUP BY p",
+    "SELECT SUM(person_id) FROM visits",
+    "SELECT AVG(CASE WHEN cost > 900 THEN person_id END) FROM visits",
+    "SELECT VAR_POP(person_id) FROM residents",
+    "SELECT CORR(person_id, cost) FROM visits",
+    "SELECT REGR_SLOPE(cost, person_id) FROM visits",
+    "SELECT CLAMP(person_id, 0, 100) AS p, COUNT(*) FROM visits GROUP BY p",
+    "SELECT person_id || kind AS k, COUNT(*) FROM visits GROUP BY k",
+    "SELECT COUNT(*) FROM visits GROUP BY person_id HAVING COUNT(*) > 100",
+    "SELECT kind, COUNT(*) FROM visits GROUP BY kind ORDER BY person_id",
+    "SELECT LEAST(person_id, 100) AS p, COUNT(*) FROM residents GROUP BY 1",
+    "SELECT COALESCE(person_id, 0) AS p, COUNT(*) FROM residents GROUP BY 1",
+    "SELECT UPPER(person_id) AS p, COUNT(*) FROM residents GROUP BY 1",
+    "SELECT v.person_id FROM visits v JOIN hospitals h ON v.hospital = h.hospital",
+    "SELECT COUNT(*) FROM visits v JOIN hospitals h ON v.person_id = h.level",
+    # collections, positions, and single values
+    "SELECT STRING_AGG(kind, ',') FROM visits",
+    "SELECT LIST(cost) FROM visits",
+    "SELECT ANY_VALUE(cost) FROM visits",
+    "SELECT MODE(cost) FROM visits",
+    "SELECT SUM(cost ORDER BY cost) FROM visits",
+    "SELECT COUNT(*) FILTER (WHERE cost > (SELECT AVG(cost) FROM visits)) FROM visits",
+    "SELECT APPROX_COUNT_DISTINCT(person_id) FROM visits",
+    "SELECT BOOL_OR(person_id = 42) FROM visits",
+    "SELECT PRODUCT(cost) FROM visits",
+    "SELECT kind, ROW_NUMBER() OVER (ORDER BY cost) FROM visits",
+    "SELECT SUM(COUNT(*)) FROM visits GROUP BY kind",
+    # what is not in the catalog
+    "SELECT COUNT(*) FROM visits, read_parquet('/etc/passwd')",
+    "SELECT COUNT(*) FROM 'visits.parquet'",
+    "SELECT COUNT(*) FROM information_schema.tables",
+    "SELECT COUNT(*) FROM sqlite_master",
+    "SELECT COUNT(*) FROM main.visits",
+    "SELECT COUNT(*) FROM visits v, LATERAL (SELECT v.cost) t",
+    "SELECT COUNT(*) FROM visits WHERE current_setting('memory_limit') = 'x'",
+    "SELECT COUNT(*) FROM visits WHERE hospital IN (SELECT hospital FROM hospitals)",
+    "SELECT COUNT(*) FROM visits WHERE EXISTS (SELECT 1 FROM residents)",
+    "SELECT COUNT(*) FROM (VALUES (1)) AS visits(x)",
+    "WITH visits AS (SELECT 1 AS x) SELECT COUNT(*) FROM visits",
+    "SELECT COUNT(*) FROM visits PIVOT (COUNT(*) FOR kind IN ('test'))",
+    "SELECT COUNT(*) FROM visits AS OF TIMESTAMP '2023-01-01'",
+    # work without end, chance, time
+    "SELECT COUNT(*) FROM visits WHERE RANDOM() < 0.5",
+    "SELECT COUNT(*) FROM visits WHERE GEN_RANDOM_UUID() IS NULL",
+    "SELECT COUNT(*) FROM visits WHERE visit_date < CURRENT_DATE",
+    "SELECT COUNT(*) FROM visits WHERE REGEXP_MATCHES(kind, '(a+)+$')",
+    "SELECT COUNT(*) FROM visits USING SAMPLE 1 ROWS",
+    "SELECT COUNT(*) FROM visits WHERE CAST(kind AS INTEGER) = 1",
+    "SELECT COUNT(*) FROM visits WHERE CAST(hospital AS DATE) IS NULL",
+    # more than one statement, or none
+    "SELECT COUNT(*) FROM visits UNION ALL SELECT COUNT(*) FROM residents",
+    "SELECT COUNT(*) FROM visits; DROP TABLE visits",
+    "EXPLAIN ANALYZE SELECT COUNT(*) FROM visits",
+    "SET threads = 1",
+    "",
+    "(((((",
+]
+BOUNDED = [
+    "SELECT COUNT(*) FROM visits WHERE NOT (person_id <> 42)",
+    "SELECT COUNT(*) FROM visits WHERE person_id IN (7, 42) AND cost > 999",
+    "SELECT COUNT(*) FROM visits WHERE person_id BETWEEN 42 AND 42 OR person_id = 7",
+    "SELECT hospital, COUNT(*) FROM visits WHERE person_id = 7 GROUP BY hospital",
+    "SELECT visit_date, SUM(cost), AVG(age) FROM visits WHERE person_id = 7 GROUP BY visit_date",
+    "SELECT hospital, kind, COUNT(*), AVG(cost) FROM visits GROUP BY hospital, kind",
+    "SELECT CASE WHEN person_id = 42 THEN kind ELSE 'none' END AS k, COUNT(*), SUM(cost) FROM visits GROUP BY k",
+    "SELECT age // (age - 30) AS k, COUNT(*) FROM visits GROUP BY k",
+    "SELECT age % (age - 30) AS k, COUNT(*) FROM visits GROUP BY k",
+    "SELECT SUM(CLAMP(cost / (age - 30), -1e9, 1e9)), AVG(CLAMP(cost / (age - 30), -50, 50)) FROM visits",
+    "SELECT AVG(CLAMP(LN(cost - 100), -10, 10)), SUM(CLAMP(SQRT(cost - 500), 0, 5)) FROM visits",
+    "SELECT SUM(CASE WHEN person_id = 42 THEN 1e300 * 1e300 ELSE 0.0 END) FROM visits",
+    "SELECT SUM(CLAMP(CASE WHEN person_id = 42 THEN 1e300 * 1e300 ELSE 0.0 END, 0, 5)) FROM visits",
+    "SELECT VAR_POP(CASE WHEN person_id = 42 THEN 1e150 ELSE cost END) FROM visits",
+    "SELECT VAR_SAMP(cost), STDDEV_POP(age), STDDEV(cost - age) FROM visits",
+    "SELECT CORR(cost, age), COVAR_POP(cost, age), REGR_SLOPE(cost, age), REGR_INTERCEPT(age, cost) FROM visits",
+    "SELECT kind, VAR_POP(cost) FROM visits WHERE person_id = 42 GROUP BY kind",
+    "SELECT CORR(cost, CASE WHEN person_id = 42 THEN 1e9 ELSE age END) FROM visits",
+    "SELECT SUM(age * 46116860184273879), SUM(-age * 46116860184273879) FROM visits",
+    "SELECT SUM(CAST(cost AS BIGINT) * 1000000000000) FROM visits",
+    "SELECT AVG(ABS(CASE WHEN person_id = 42 THEN -2147483648 ELSE 1 END)) FROM visits",
+    "SELECT SUM(GREATEST(cost, 1e12)), SUM(LEAST(-cost, -1e12)) FROM visits",
+    "SELECT AVG(LEAST(cost, 1 / (age - 30))) FROM visits",
+    "SELECT COUNT(NULLIF(age, 30)), AVG(COALESCE(NULLIF(cost, 1000), 1e6)) FROM visits",
+    "SELECT SUM(CASE WHEN cost / (age - 30) > 5 THEN 1 ELSE 0 END) FROM visits",
+    "SELECT COUNT(*) FROM visits WHERE 1000 / (age - 30) > 5 AND LN(cost) > 1",
+    "SELECT ROUND(SUM(cost) / COUNT(*), 2), 1 / COUNT(*), LN(COUNT(*) - 5) FROM visits WHERE person_id = 42",
+    "SELECT COUNT(*) FILTER (WHERE person_id = 42), AVG(cost) FILTER (WHERE person_id = 42) FROM visits",
+    "SELECT COUNT_IF(person_id = 42), COUNT(*) FROM visits",
+    "SELECT SUM(cost) + 0 * SUM(cost), SUM(cost + 1e-9), SUM(cost) FILTER (WHERE TRUE) FROM visits",
+    "SELECT h.level, SUM(v.cost * h.level) FROM visits v LEFT JOIN hospitals h ON v.hospital = h.hospital GROUP BY h.level",
+    "SELECT h.city, COUNT(*) FROM residents r JOIN hospitals h ON r.home_province = h.city WHERE r.person_id = 42 GROUP BY h.city",
+    "SELECT h.hospital, AVG(r.birth_year) FROM residents r JOIN hospitals h ON r.home_province = h.city GROUP BY h.hospital",
+    "SELECT insured, COUNT(*), SUM(birth_year) FROM residents WHERE person_id = 42 OR birth_year > 2000 GROUP BY insured",
+    "SELECT province, hospital, COUNT(*) FROM visits WHERE person_id = 7 GROUP BY province, hospital",
+    "SELECT COUNT(*) FROM visits WHERE province = 'shanghai' AND person_id = 7",
+    "SELECT COUNT(*) FROM visits WHERE kind LIKE '%test%' AND hospital LIKE '_H01' AND person_id = 42",
+    "SELECT DATE_TRUNC('week', visit_date) AS w, COUNT(*), AVG(cost) FROM visits GROUP BY w",
+    "SELECT EXTRACT(doy FROM visit_date) AS d, COUNT(*) FROM visits WHERE person_id = 7 GROUP BY d",
+    "SELECT kind, COUNT(*) FROM visits GROUP BY kind HAVING COUNT(*) > 100 ORDER BY COUNT(*) DESC LIMIT 2",
+]
+
+
+@pytest.mark.parametrize("sql", REFUSED)
+def test_more_that_is_refused(target: Neighbours, sql: str) -> None:
+    target.assert_refused(sql)
+
+
+@pytest.mark.parametrize("limits", [{}, {"max_rows": 1, "max_groups": 1}, {"max_groups": 3}], ids=str)
+@pytest.mark.parametrize("sql", BOUNDED)
+def test_more_that_is_bounded(target: Neighbours, sql: str, limits: dict[str, int]) -> None:
+    target.assert_bounded(sql, **limits)
+    target.assert_bounded(sql, delta=0.0, **limits)
+
+
+def test_most_of_them_are_answered(target: Neighbours) -> None:
+    answered = [sql for sql in BOUNDED if target.assert_bounded(sql, epsilon=1.5)]
+    assert len(answered) > len(BOUNDED) * 2 / 3, [sql for sql in BOUNDED if sql not in answered]
