@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,14 +41,11 @@ class Neighbours:
         """`sql` is refused in the planner and at both nodes, with the same text and for nothing; returns the text."""
         before = self.spent
         request = Request.new(sql, epsilon=1.0, nonce="0" * 32, expires_unix_s=2**40)
-        texts = {_refusal(lambda: self.planner.plan(request))}
+        texts = {_refusal(self.planner.plan, request)}
         forged = self.asked("SELECT COUNT(*) FROM visits").fragment
+        asked = Asked(request.encode(), forged, self.catalog.digest)
         for node in (self.with_person, self.without):
-            asked = Asked(request.encode(), forged, self.catalog.digest)
-            texts |= {
-                _refusal(lambda node=node: node.releases.prepare(asked)),
-                _refusal(lambda node=node: node.release(asked)),
-            }
+            texts |= {_refusal(node.releases.prepare, asked), _refusal(node.release, asked)}
         assert len(texts) == 1, texts
         assert self.spent == before
         return texts.pop()
@@ -79,9 +76,8 @@ class Neighbours:
         assert self.spent[0] == self.spent[1] > 0
         one, other = (table_of(reply) for reply in replies)
         assert one.schema == other.schema
-        assert [column for column in one.columns[: len(asked.fragment.keys)]] == other.columns[
-            : len(asked.fragment.keys)
-        ]
+        keys = [key.name for key in asked.fragment.keys]
+        assert one.select(keys) == other.select(keys)
 
     def asked(self, sql: str, *, epsilon: float = 1.0, **fields: object) -> Asked:
         """What an honest coordinator sends."""
@@ -140,11 +136,10 @@ def _dense(fragment: Fragment, table: pa.Table) -> dict[tuple[object, ...], list
     return found
 
 
-def _refusal(attempt: object) -> str:
+def _refusal(attempt: Callable[..., object], asked: object) -> str:
     """The text of the typed refusal that `attempt` must raise."""
-    assert callable(attempt)
     try:
-        attempt()
+        attempt(asked)
     except QueryRefused as refused:
         return json.dumps([refused.code, str(refused)])
     except WeirError as other:
