@@ -38,8 +38,7 @@ def rehearse(rest: RestEngine, plan: Plan, *, timeout_s: float) -> None:
         ConstructRefused: DuckDB refuses the types of the expressions over aggregates.
     """
     fragment = next(iter(plan.fragments.values()))
-    with rest.session(timeout_s=timeout_s) as session:
-        session.bind(plan.rest.sql, merged=_empty(fragment, plan))
+    rest.bind(plan.rest.sql, _merged(fragment, plan), timeout_s=timeout_s)
 
 
 def computed(
@@ -100,11 +99,12 @@ def _rows(session: Session, plan: Plan, merged: pa.Table) -> tuple[pa.Table, pa.
     return table.select(range(last)).rename_columns(names), table.column(last)
 
 
-def _empty(fragment: Fragment, plan: Plan) -> pa.Table:
+def _merged(fragment: Fragment, plan: Plan) -> pa.Schema:
+    """The columns that the rest reads."""
     keys = [fragment.cells.schema.field(key.name) for key in fragment.keys]
     measures = [pa.field(measure.name, pa.int64()) for measure in fragment.measures if measure.tree is None]
     quantiles = [pa.field(quantile.name, pa.float64()) for quantile in plan.rest.quantiles]
-    return pa.schema([pa.field("cell", pa.int64()), *keys, *measures, *quantiles]).empty_table()
+    return pa.schema([pa.field("cell", pa.int64()), *keys, *measures, *quantiles])
 
 
 def _after_release(fault: ConstructRefused) -> ConstructRefused:

@@ -6,6 +6,7 @@ What it sees is noisy already or public; the lock-down protects the coordinator,
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ _LOCKED_DOWN: dict[str, str | bool | int | float | list[str]] = {
     "allow_community_extensions": "false",
     "temp_directory": "",
 }
+_WATCH_S = 0.1  # between looks at what is late
+_REMEMBERED = 1_000  # statements that were bound
 
 
 class RestEngine:
@@ -35,27 +38,53 @@ class RestEngine:
         settings = _LOCKED_DOWN | {"memory_limit": memory_limit, "threads": str(threads)}
         self._database = duckdb.connect(":memory:", config=settings)
         self._database.execute("SET lock_configuration = true")
-        self._lock = threading.Lock()  # guards _open and the opening of connections
-        self._open: set[duckdb.DuckDBPyConnection] = set()
+        self._lock = threading.Lock()  # guards what follows and the opening of connections
+        self._open: dict[duckdb.DuckDBPyConnection, float] = {}  # and when each is late, of time.monotonic()
+        self._bound: set[tuple[str, pa.Schema]] = set()
+        self._closed = threading.Event()
+        threading.Thread(target=self._watch, name="rest-watch", daemon=True).start()
 
     @contextmanager
     def session(self, *, timeout_s: float) -> Iterator[Session]:
         """Statements that together may take `timeout_s`; for one thread."""
         with self._lock:
             connection = self._database.cursor()
-            self._open.add(connection)
-        alarm = threading.Timer(max(timeout_s, 0.0), connection.interrupt)
-        alarm.start()
+            self._open[connection] = time.monotonic() + timeout_s
         try:
             yield Session(connection)
         finally:
-            alarm.cancel()
             with self._lock:
-                self._open.discard(connection)
+                del self._open[connection]
                 connection.close()
+
+    def bind(self, sql: str, merged: pa.Schema, *, timeout_s: float) -> None:
+        """Check names and types of one SELECT over a table `merged`; once, for queries differ mostly below the line.
+
+        Raises:
+            ConstructRefused: DuckDB cannot bind it, or it is no SELECT.
+        """
+        known = (sql, merged)
+        if known in self._bound:
+            return
+        with self.session(timeout_s=timeout_s) as session:
+            session.bind(sql, merged=merged.empty_table())
+        with self._lock:
+            if len(self._bound) >= _REMEMBERED:
+                self._bound.clear()
+            self._bound.add(known)
+
+    def _watch(self) -> None:
+        """Interrupt what is late. One thread for all: to start one for each session takes longer than to bind."""
+        while not self._closed.wait(_WATCH_S):
+            now = time.monotonic()
+            with self._lock:
+                for connection, late in self._open.items():
+                    if now > late:
+                        connection.interrupt()
 
     def close(self) -> None:
         """Interrupt what runs."""
+        self._closed.set()
         with self._lock:
             for connection in self._open:
                 connection.interrupt()
@@ -83,12 +112,12 @@ class Session:
 
     def _bound(self, sql: str, tables: Mapping[str, pa.Table]) -> duckdb.DuckDBPyRelation:
         # Anything but a SELECT could leave something behind in the shared database.
-        kinds = [statement.type for statement in self._connection.extract_statements(sql)]
-        if kinds != [duckdb.StatementType.SELECT]:
+        statements = self._connection.extract_statements(sql)
+        if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
             raise ConstructRefused("The part of the query above the aggregates is no single SELECT.")
         for name, table in tables.items():
             self._connection.register(name, table)
-        return self._connection.sql(sql)
+        return self._connection.sql(statements[0])
 
 
 @contextmanager

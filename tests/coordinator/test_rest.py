@@ -115,3 +115,17 @@ def test_bind_checks_types_without_computing() -> None:
         session.bind("SELECT sqrt(m0), cell FROM merged", merged=MERGED.slice(0, 0))
         with pytest.raises(ConstructRefused, match="BinderException"):
             session.bind("SELECT date_trunc('month', m0), cell FROM merged", merged=MERGED.slice(0, 0))
+
+
+def test_what_was_bound_once_is_not_bound_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, opened = RestEngine(), []
+    session = engine.session
+    monkeypatch.setattr(engine, "session", lambda **given: opened.append(given) or session(**given))
+    for _ in range(3):
+        engine.bind("SELECT m0, cell FROM merged", MERGED.schema, timeout_s=5)
+        with pytest.raises(ConstructRefused):
+            engine.bind("SELECT date_trunc('month', m0), cell FROM merged", MERGED.schema, timeout_s=5)
+    assert len(opened) == 1 + 3  # a refusal is found anew each time
+    other = MERGED.schema.set(MERGED.schema.get_field_index("m0"), pa.field("m0", pa.string()))
+    engine.bind("SELECT m0, cell FROM merged", other, timeout_s=5)
+    assert len(opened) == 5
