@@ -65,21 +65,10 @@ class Account:
     def epsilon_nano_at(self, delta_atto: int) -> int | None:
         """The ε that all charges together cost at δ = `delta_atto`; None where their own δ is more than that."""
         left = delta_atto - self.delta_atto
-        if left < 0:
-            return None
-        apart = self._apart_nano(left)
-        if apart < _WORTH_TRYING * NANO * _closed_form(self._rho_together(), _at_most(left, ATTO)):
-            return apart  # a conversion takes milliseconds, and this one would not win
-        return min(apart, _zcdp_nano(self._rho_together(), left))
+        return min(self._apart_nano(left), _zcdp_nano(self._rho_together(), left)) if left >= 0 else None
 
     def fits(self, limit_nano: int, delta_atto: int) -> bool:
-        """Whether `epsilon_nano_at` is within the limit; at once where that is easy to see."""
-        left = delta_atto - self.delta_atto
-        if left < 0:
-            return False
-        closed = _closed_form(_at_least(self.rho_pico, PICO), _at_most(left, ATTO))
-        if closed < limit_nano and self.epsilon_nano + math.ceil(NANO * closed) <= limit_nano:
-            return True
+        """Whether `epsilon_nano_at` is within the limit."""
         cost = self.epsilon_nano_at(delta_atto)
         return cost is not None and cost <= limit_nano
 
@@ -110,14 +99,6 @@ def _zcdp_nano(rho: float, delta_atto: int) -> int:
     return rounded_up(epsilon, NANO) if math.isfinite(epsilon) else _MORE_THAN_ANY_LIMIT
 
 
-def _closed_form(rho: float, delta: float) -> float:
-    """Bun and Steinke 2016, Proposition 1.3: above the ε that OpenDP finds, by a fifth at most where it matters."""
-    if rho == 0:
-        return 0.0
-    return rho + 2 * math.sqrt(rho * math.log(1 / delta)) if delta > 0 else math.inf
-
-
-_WORTH_TRYING = 0.7
 _MORE_THAN_ANY_LIMIT = 10**30  # nano-ε
 
 

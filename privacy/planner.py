@@ -11,6 +11,7 @@ from sqlglot import exp
 from privacy.accounting import zcdp_epsilon, zcdp_rho
 from privacy.binding import bind
 from privacy.calibration import Spendable, calibrate, predicted_error
+from privacy.canonical import canonical
 from privacy.catalog import PROVINCE, Catalog
 from privacy.domains import Cells, Domains, in_province
 from privacy.errors import DomainRefused, SyntaxRefused
@@ -197,7 +198,7 @@ def _relation_sql(cut: Split, province: str, *, with_unit: bool) -> str:
     if relation.conditions:
         conditions = [in_province(part, relation, province) for part in relation.conditions]
         query.set("where", exp.Where(this=exp.and_(*conditions, copy=False)))
-    return query.sql(dialect="duckdb", copy=False)
+    return canonical(query).sql(dialect="duckdb", copy=False)
 
 
 def _table_alias(name: str) -> exp.TableAlias:

@@ -194,6 +194,60 @@ def test_the_identity_covers_fragment_snapshot_and_catalog() -> None:
     assert release_id(again, snapshot="a", catalog_digest="c") in ids
 
 
+SPELLINGS = [
+    "SELECT kind, COUNT(*), SUM(cost) FROM visits WHERE sex = 'F' AND (age > 30 OR cost < 5) GROUP BY kind",
+    "select Kind as art, count(*) AS n, sum(Cost) total from VISITS where SEX='F' and (AGE>30 or COST<5) group by 1",
+    "SELECT kind, COUNT(*), SUM(cost)\n  FROM visits -- of women\n WHERE ((cost < 5 OR age > 30) AND sex = 'F') GROUP BY kind",
+    "SELECT v.kind, COUNT(1), SUM(v.cost) FROM visits AS v WHERE (5 > v.cost OR 30 < v.age) AND 'F' = v.sex GROUP BY v.kind",
+]
+
+
+def test_the_same_question_in_other_words_is_the_same_release(releases: Releases) -> None:
+    answers = [releases.release(asked(sql)) for sql in SPELLINGS]
+    assert [answer.epsilon_charged for answer in answers] == [0.5, 0, 0, 0]
+    assert len({answer.release for answer in answers}) == 1
+    assert len(releases.engine.runs) == 1
+    assert releases.prepare(asked(SPELLINGS[2])).already_released
+
+
+def test_other_words_at_once_run_once(releases: Releases) -> None:
+    together = threading.Barrier(4)
+
+    def one(sql: str) -> float:
+        together.wait(timeout=60)
+        return releases.release(asked(sql)).epsilon_charged
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(one, SPELLINGS)) == [0, 0, 0, 0.5]
+    assert len(releases.engine.runs) == 1
+
+
+def test_a_retry_in_other_words_after_a_lost_reply_is_free(releases: Releases) -> None:
+    lost, retry = (releases.release(asked(sql)) for sql in SPELLINGS[1:3])
+    assert (retry.release, retry.epsilon_charged) == (lost.release, 0.0)
+    releases.engine.broken = True
+    with pytest.raises(InternalError):
+        releases.release(asked(SPELLINGS[0], epsilon=0.5))
+    releases.engine.broken = False
+    paid = releases.release(asked(SPELLINGS[3], epsilon=0.5))  # the charge of the first words pays for these
+    assert (paid.epsilon_charged, paid.already_released) == (0.0, False)
+    assert releases.budget().balance.total.epsilon_spent == 0.75
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT kind, COUNT(*), SUM(cost) FROM visits WHERE sex = 'M' AND (age > 30 OR cost < 5) GROUP BY kind",
+        "SELECT kind, COUNT(*), SUM(cost) FROM visits WHERE sex = 'F' AND (age > 30 AND cost < 5) GROUP BY kind",
+        "SELECT kind, COUNT(*), SUM(cost) FROM visits WHERE sex = 'F' AND (age < 30 OR cost < 5) GROUP BY kind",
+        "SELECT kind, COUNT(*), SUM(age) FROM visits WHERE sex = 'F' AND (age > 30 OR cost < 5) GROUP BY kind",
+    ],
+)
+def test_another_question_is_another_release(sql: str) -> None:
+    ids = {release_id(asked(one).fragment, snapshot="s", catalog_digest="c") for one in (SPELLINGS[0], sql)}
+    assert len(ids) == 2
+
+
 def test_another_nonce_is_the_same_release(releases: Releases) -> None:
     releases.release(asked(SQL))
     later = asked(SQL, expires_unix_s=1_999_999_999)
