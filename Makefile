@@ -5,13 +5,17 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PACKAGES := weir coordinator node privacy protos
 
-.PHONY: demo test lint bench protos lock clean
+.PHONY: demo test soak lint bench protos lock clean
 
 demo: $(READY)
 	$(BIN)/python -m examples.demo
 
 test: lint
 	$(BIN)/python -m pytest
+
+# The long forms of tests: nodes killed at 200 random moments.
+soak: $(READY)
+	$(BIN)/python -m pytest -m soak
 
 lint: $(READY)
 	$(BIN)/ruff check .
