@@ -156,7 +156,7 @@ class _Above:
         values = [_alias(self._columns[name].sql.copy(), name) for name in self._aggregates.values()]
         table = exp.From(this=exp.Table(this=exp.to_identifier(source)))
         groups = exp.Select(expressions=[exp.column("cell"), *keys, *values], from_=table)
-        alias = exp.TableAlias(this=exp.to_identifier("answered"))
+        alias = exp.TableAlias(this=exp.to_identifier(_ANSWERED))
         return exp.From(this=exp.Subquery(this=groups, alias=alias))
 
     def _error_sql(self, columns: tuple[OutputColumn, ...], items: list[Reading]) -> str:
@@ -241,9 +241,9 @@ class _Above:
                     f"`{shown(term)}` is no ORDER BY term", remedy="Order by a column of the answer."
                 )
             ordered = term.copy()
-            ordered.set("this", self._read(term.this).sql)
+            ordered.set("this", _of_groups(self._read(term.this).sql))
             terms.append(ordered)
-        return exp.Order(expressions=[*terms, exp.Ordered(this=exp.column("cell"))])
+        return exp.Order(expressions=[*terms, exp.Ordered(this=_of_groups(exp.column("cell")))])
 
 
 def _alias(sql: exp.Expr, name: str, *, quoted: bool = False) -> exp.Alias:
@@ -256,6 +256,16 @@ def _sql(query: exp.Select) -> str:
 
 
 _GROUPS = "<groups>"  # no identifier of a query can be this
+_ANSWERED = "answered"
+
+
+def _of_groups(node: exp.Expr) -> exp.Expr:
+    """`node` with its columns qualified: in ORDER BY an alias of the answer would go before a bare name like `k0`."""
+
+    def qualified(part: exp.Expr) -> exp.Expr:
+        return exp.column(part.name, table=_ANSWERED) if isinstance(part, exp.Column) else part
+
+    return node.transform(qualified)
 
 
 def _column_at(name: str, node: exp.Expr) -> exp.Column:

@@ -44,6 +44,7 @@ QUERIES = [
     "SELECT COVAR_POP(cost, age), COVAR_SAMP(age, cost), CORR(cost, age), CORR(cost, NULLIF(age, 30)) FROM visits",
     "SELECT REGR_SLOPE(cost, age), REGR_INTERCEPT(cost, age) FILTER (WHERE kind <> 'test') FROM visits",
     "SELECT insured, STDDEV(birth_year) FILTER (WHERE sex = 'F') FROM residents GROUP BY insured",
+    "SELECT kind AS a0, COUNT(*) AS k0, -AVG(cost) AS cell FROM visits GROUP BY kind ORDER BY kind DESC",
     "SELECT AVG(CASE WHEN kind = 'test' THEN cost END), SUM(CASE WHEN kind = 'test' THEN cost END) FROM visits",
 ]
 
