@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from coordinator.merge import merge
+from coordinator.roll_up import by_grouping_sets
 from privacy.error_bars import cell_deviations, simulated, standard_errors
 from privacy.errors import ConstructRefused, WeirError
+from privacy.grouping import rolled_up
 from privacy.histograms import Histogram
 
 if TYPE_CHECKING:
@@ -50,7 +52,8 @@ def computed(
         ConstructRefused: the noisy values are outside the range of some expression above the line.
         UnavailableError: it takes longer than `timeout_s`.
     """
-    merged = merge(plan.fragments, releases)
+    keys = next(iter(plan.fragments.values())).keys
+    merged = by_grouping_sets(merge(plan.fragments, releases), plan.rest.grouping_sets, len(keys))
     histograms = _histograms(plan, merged)
     table = _with_quantiles(merged.table, histograms)
     with rest.session(timeout_s=timeout_s) as session:
@@ -58,7 +61,7 @@ def computed(
         try:
             deviations = None
             if plan.rest.error_sql:
-                draws = simulated(table, histograms, merged.contributions, seed=seed)
+                draws = simulated(table, histograms, merged.contributions, seed=seed, roll_up=merged.roll_up)
                 deviations = session.run(plan.rest.error_sql, simulated=draws)
         except WeirError:  # the budget is spent: an answer without error bars is better than none
             return Computed(rows, standard_errors(cells, None, plan.rest.columns), (NO_ERROR_BARS,))
@@ -73,7 +76,7 @@ def _histograms(plan: Plan, merged: Merged) -> list[Histogram]:
             measure.name,
             measure.tree,
             merged.trees[measure.name],
-            cell_deviations(measure.name, merged.contributions, merged.table.num_rows),
+            cell_deviations(measure.name, merged.contributions, merged.table.num_rows, roll_up=merged.roll_up),
             tuple(quantile for quantile in plan.rest.quantiles if quantile.measure == measure.name),
         )
         for measure in measures
@@ -102,9 +105,10 @@ def _rows(session: Session, plan: Plan, merged: pa.Table) -> tuple[pa.Table, pa.
 def _merged(fragment: Fragment, plan: Plan) -> pa.Schema:
     """The columns that the rest reads."""
     keys = [fragment.cells.schema.field(key.name) for key in fragment.keys]
+    marks = [pa.field(rolled_up(place), pa.int64()) for place in range(len(keys))] if plan.rest.grouping_sets else []
     measures = [pa.field(measure.name, pa.int64()) for measure in fragment.measures if measure.tree is None]
     quantiles = [pa.field(quantile.name, pa.float64()) for quantile in plan.rest.quantiles]
-    return pa.schema([pa.field("cell", pa.int64()), *keys, *measures, *quantiles])
+    return pa.schema([pa.field("cell", pa.int64()), *keys, *marks, *measures, *quantiles])
 
 
 def _after_release(fault: ConstructRefused) -> ConstructRefused:

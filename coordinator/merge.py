@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from privacy.fragment import Fragment, Measure
+    from privacy.roll_up import RollUp
 
 _HALF = 32  # bits: sums run in two halves, so that they are exact whatever a node sends
 _LEAST, _GREATEST = -(2**63), 2**63 - 1
@@ -34,11 +35,13 @@ class Merged:
         table: `cell` (int64, from 0), the keys `k0` …, the sums `m0` … (int64), sorted by the keys, NULL last.
         trees: by measure, the counts of the nodes of its histogram (cells × nodes).
         contributions: which cells each node added to and with how much noise, for the error bars.
+        roll_up: which of those cells each row of `table` is the sum of; None where each row is one.
     """
 
     table: pa.Table
     trees: dict[str, NDArray[np.int64]]
     contributions: tuple[Contribution, ...]
+    roll_up: RollUp | None = None
 
 
 def checked_release(fragment: Fragment, release: pa.Table) -> pa.Table:
@@ -122,13 +125,13 @@ def _codes(keys: pa.Table) -> NDArray[np.int64]:
     """One number a row: equal where all keys are equal (NULL equals NULL), in the order of the keys."""
     codes = np.zeros(keys.num_rows, dtype=np.int64)
     for column in keys.columns:
-        ranks, count = _ranks(column)
+        found, count = ranks(column)
         # Dense again after every key, so that the product stays below rows × rows.
-        codes = np.unique(codes * count + ranks, return_inverse=True)[1].astype(np.int64)
+        codes = np.unique(codes * count + found, return_inverse=True)[1].astype(np.int64)
     return codes
 
 
-def _ranks(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], int]:
+def ranks(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], int]:
     """The dense rank of each value, NULL after all others, and the number of ranks."""
     encoded = column.combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):  # older releases combine into one chunk instead of an array
@@ -146,10 +149,20 @@ def _exact_sum(
     """Σ of `parts` at their cells; beyond an int64 it stays at the end of the range."""
     high, low = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
     for place, part in zip(cells, parts, strict=True):
-        high[place] += part >> _HALF  # a node has each cell once, so += loses nothing
-        low[place] += part & (2**_HALF - 1)
-    high += low >> _HALF
-    low &= 2**_HALF - 1
+        upper, lower = halves(part)
+        high[place] += upper  # a node has each cell once, so += loses nothing
+        low[place] += lower
+    return whole(high, low)
+
+
+def halves(values: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The high and the low halves of `values`, each of which may be summed without leaving an int64."""
+    return values >> _HALF, values & (2**_HALF - 1)
+
+
+def whole(high: NDArray[np.int64], low: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The numbers of which these are sums of halves; beyond an int64 the end of the range."""
+    high = high + (low >> _HALF)
     limit = 2 ** (63 - _HALF)
-    total = (np.clip(high, -limit, limit - 1) << _HALF) + low
+    total = (np.clip(high, -limit, limit - 1) << _HALF) + (low & (2**_HALF - 1))
     return np.where(high >= limit, _GREATEST, np.where(high < -limit, _LEAST, total))

@@ -12,6 +12,7 @@ from sqlglot.optimizer.qualify import qualify
 
 from privacy.catalog import PROVINCE, Catalog, PrivateTable, Table
 from privacy.errors import ConstructRefused, NameRefused
+from privacy.grouping import expand_positions
 from privacy.positions import position_of, shown
 
 
@@ -31,6 +32,7 @@ def bind(select: exp.Select, catalog: Catalog) -> exp.Select:
     _check_columns(select, tables)
     if select.args.get("group") and select.args["group"].args.get("all"):
         _expand_group_by_all(select)
+    expand_positions(select)
     schema: dict[str, object] = {name: _types(table) for name, table in catalog.tables.items()}
     try:
         bound = qualify(select, schema=schema, dialect="duckdb", quote_identifiers=False, identify=False)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from privacy.fragment import Mechanism, OutputColumn
     from privacy.histograms import Histogram
     from privacy.request import Request
+    from privacy.roll_up import RollUp
 
 MOST_DRAWS = 2_000  # a cell: standard errors of ratios to about 3 %
 LEAST_DRAWS = 10  # a cell: sums stay exact (see _matched), ratios are rough
@@ -60,63 +61,71 @@ def draws_per_cell(cells: int, noises: int) -> int:
     return max(LEAST_DRAWS, min(MOST_DRAWS, affordable))
 
 
-def cell_deviations(measure: str, contributions: Sequence[Contribution], cells: int) -> NDArray[np.float64]:
-    """The standard deviation of a measure's noise in each merged cell."""
-    total = np.zeros(cells)
+def cell_deviations(
+    measure: str, contributions: Sequence[Contribution], cells: int, *, roll_up: RollUp | None = None
+) -> NDArray[np.float64]:
+    """The standard deviation of a measure's noise in each merged cell; rolled up where `roll_up` says how."""
+    total = np.zeros(cells if roll_up is None else roll_up.cells)
     for part in contributions:
         total[part.cells] += variance(*part.noises[measure])
-    deviations: NDArray[np.float64] = np.sqrt(total)
+    deviations: NDArray[np.float64] = np.sqrt(total if roll_up is None else roll_up.sums(total))
     return deviations
 
 
 def simulated(
-    merged: pa.Table, histograms: Sequence[Histogram], contributions: Sequence[Contribution], *, seed: int
+    merged: pa.Table,
+    histograms: Sequence[Histogram],
+    contributions: Sequence[Contribution],
+    *,
+    seed: int,
+    roll_up: RollUp | None = None,
 ) -> pa.Table:
     """The table `simulated` of `Rest.error_sql`: every row of `merged` many times, its measures with fresh noise.
 
     Args:
         merged: `cell` (0 …, in order), the keys, the measures (int64), the quantiles of `histograms`.
+        roll_up: which of the cells of `contributions` each row of `merged` is the sum of; None where each is one.
 
     Returns:
         The same columns, numbers as float64; the draws of a cell follow each other.
     """
-    cells = merged.num_rows
+    rows = merged.num_rows
+    cells = roll_up.cells if roll_up is not None else rows
     asked = [quantile.name for histogram in histograms for quantile in histogram.quantiles]
     trees = {histogram.measure for histogram in histograms}
     measures = [name for name in contributions[0].noises if name not in trees]
     numbers = len(measures) + sum(histogram.tree.size for histogram in histograms)
-    draws = draws_per_cell(cells, sum(len(part.cells) for part in contributions) * numbers)
-    repeated = pa.array(np.repeat(np.arange(cells, dtype=np.int64), draws))
+    draws = draws_per_cell(max(cells, rows), sum(len(part.cells) for part in contributions) * numbers)
+    repeated = pa.array(np.repeat(np.arange(rows, dtype=np.int64), draws))
     table = merged.drop_columns([*measures, *asked]).take(repeated)
     for number, measure in enumerate(measures):
         values = merged.column(measure).to_numpy().astype(np.float64)[:, np.newaxis]
-        noise = _regional_noise(measure, contributions, (cells, draws), seed=seed + number * len(contributions))
+        noise = _summed(measure, contributions, (cells, draws), roll_up, seed=seed + number * len(contributions))
+        noise = _matched(noise, cell_deviations(measure, contributions, cells, roll_up=roll_up) ** 2)
         table = table.append_column(measure, pa.array((values + noise).ravel()))
     for number, histogram in enumerate(histograms, start=len(measures)):
         # So many independent numbers need no matching.
         shape = (cells, draws, histogram.tree.size)
-        noise = _summed(histogram.measure, contributions, shape, seed=seed + number * len(contributions))
+        noise = _summed(histogram.measure, contributions, shape, roll_up, seed=seed + number * len(contributions))
         for name, column in histogram.simulated_columns(noise).items():
             table = table.append_column(name, column)
     return table
 
 
-def _regional_noise(
-    measure: str, contributions: Sequence[Contribution], shape: tuple[int, int], *, seed: int
-) -> NDArray[np.float64]:
-    """The sum of the nodes' noise, cells × draws."""
-    noise = _summed(measure, contributions, shape, seed=seed)
-    return _matched(noise, cell_deviations(measure, contributions, shape[0]) ** 2)
-
-
 def _summed(
-    measure: str, contributions: Sequence[Contribution], shape: tuple[int, ...], *, seed: int
+    measure: str,
+    contributions: Sequence[Contribution],
+    shape: tuple[int, ...],
+    roll_up: RollUp | None,
+    *,
+    seed: int,
 ) -> NDArray[np.float64]:
+    """The sum of the nodes' noise: rows × draws × …, from `shape` = cells × draws × …."""
     noise = np.zeros(shape)
     for number, part in enumerate(contributions):
         mechanism, scale = part.noises[measure]
         noise[part.cells] += simulated_noise(mechanism, scale, (len(part.cells), *shape[1:]), seed=seed + number)
-    return noise
+    return noise if roll_up is None else roll_up.sums(noise)
 
 
 def _matched(noise: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -149,7 +149,8 @@ class Rest:
     """The part above the privacy line: SQL (DuckDB dialect) over one table `merged`.
 
     `merged` has one row per cell: `cell` (its number), the keys `k0` …, the merged counts and sums `m0` …, the
-    quantiles `q0` ….
+    quantiles `q0` …. Where there are grouping sets it has one row per group of each set: keys that are rolled up are
+    NULL, and `r0` … say with 1 that key `k0` … is rolled up.
 
     Attributes:
         sql: gives the answer's rows in order, `cell` last.
@@ -157,12 +158,14 @@ class Rest:
             of the answer, its standard deviation, in the order of `columns`; empty where no column is noisy.
         columns: of the answer.
         quantiles: the columns of `merged` that come from trees.
+        grouping_sets: for each, the places of its keys among the fragment's; empty where all keys are the only set.
     """
 
     sql: str
     error_sql: str
     columns: tuple[OutputColumn, ...]
     quantiles: tuple[Quantile, ...] = ()
+    grouping_sets: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from privacy.catalog import PROVINCE, Catalog
 from privacy.domains import Cells, Domains, in_province
 from privacy.errors import DomainRefused, SyntaxRefused
 from privacy.fragment import Fragment, Key, Plan
+from privacy.grouping import MAX_ROWS
 from privacy.measures import MOST_LEAVES
 from privacy.parsing import parse
 from privacy.positions import shown
@@ -95,6 +96,7 @@ class Planner:
                 "WHERE is never true: the catalog has no such value, so every answer would be empty",
                 remedy="Compare with values of the column's domain: see `weir catalog`.",
             )
+        _refuse_many_rows(cut, found)
         return found
 
 
@@ -113,6 +115,19 @@ def _names(select: exp.Select) -> tuple[str, ...]:
             number += 1
         found.append(f"{name}_{number}" if taken else name)
     return tuple(found)
+
+
+def _refuse_many_rows(cut: Split, cells: dict[str, Cells]) -> None:
+    """Every grouping set has at most as many groups as there are cells in the region."""
+    distinct = {found.digest: found.count for found in cells.values()}
+    sets, groups = len(cut.rest.grouping_sets), sum(distinct.values())
+    numbers = max(measure.tree.size if measure.tree is not None else 1 for measure in cut.measures)
+    if sets * groups * numbers > MAX_ROWS:
+        histograms = f", with histograms of {numbers} numbers," if numbers > 1 else ""
+        raise DomainRefused(
+            f"{sets} grouping sets of {groups:,} groups{histograms} are more than {MAX_ROWS:,} rows",
+            remedy="Name fewer: GROUPING SETS ((a, b), (a), ()); or group by coarser keys.",
+        )
 
 
 def _best(cut: Split, request: Request, cells: dict[str, Cells], spendable: Spendable) -> dict[str, Fragment]:
@@ -216,7 +231,10 @@ def _notes(cut: Split, fragments: dict[str, Fragment]) -> tuple[str, ...]:
         notes.append(f"Of one {unit}, at most {rows} in a group of one province.")
     if any(form.form == "clip_and_limit" for form in forms):
         most = max(form.max_groups for form in forms)
-        notes.append(f"One {unit} counts in at most {most} group{'s' if most > 1 else ''} of one province.")
+        finest = " of all keys together" if cut.rest.grouping_sets else ""
+        notes.append(f"One {unit} counts in at most {most} group{'s' if most > 1 else ''}{finest} of one province.")
+    if cut.rest.grouping_sets:
+        notes.append("Every level is a sum of the groups of all keys together, so that all levels agree.")
     notes += [
         f"{measure.label} is read off bins of width {measure.tree.width:g}."
         for measure in cut.measures

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
 
 from sqlglot import exp
 
 from privacy.aggregates import is_aggregate, lower
 from privacy.catalog import Catalog
 from privacy.errors import ConstructRefused, RequestRefused, RowsRefused
-from privacy.expressions import Reader, Reading
+from privacy.expressions import Facts, Reader, Reading
 from privacy.expressions.comparisons import condition
 from privacy.fragment import OutputColumn, Rest
+from privacy.grouping import Grouping, grouping_places, read_grouping, rolled_up
 from privacy.measures import MOST_LEAVES, Input, Lowered, MeasureBook, RawMeasure
 from privacy.positions import position_of, shown
 from privacy.relation import Relation, read_relation
@@ -68,9 +70,10 @@ def split(
     """
     _refuse_rows(select)
     relation = read_relation(select, catalog)
-    keys = _keys(select, relation)
+    grouping = read_grouping(select)
+    keys = _keys(grouping, relation)
     book = MeasureBook(relation, most_leaves=most_leaves)
-    above = _Above(select, keys, book)
+    above = _Above(select, grouping, keys, book)
     rest = above.rest(names)
     if not book.measures:
         raise RowsRefused(
@@ -96,41 +99,25 @@ def _refuse_rows(select: exp.Select) -> None:
     )
 
 
-def _keys(select: exp.Select, relation: Relation) -> tuple[KeyColumn, ...]:
-    group = select.args.get("group")
-    if group is None:
-        return ()
-    extra = [name for name, value in group.args.items() if value and name != "expressions"]
-    if extra:
-        raise ConstructRefused(
-            f"GROUP BY {extra[0].upper().replace('_', ' ')} is not answered",
-            remedy="Ask for each level on its own.",
-            position=position_of(group),
-        )
-    found: dict[exp.Expr, KeyColumn] = {}
-    for node in group.expressions:
-        node = node.this if isinstance(node, exp.Paren) else node
-        if isinstance(node, exp.Rollup | exp.Cube | exp.GroupingSets | exp.Tuple):
-            raise ConstructRefused(
-                f"`{shown(node)}` is not answered", remedy="Ask for each level on its own.", position=position_of(node)
-            )
-        if node not in found:
-            found[node] = KeyColumn(f"k{len(found)}", shown(node), relation.reader.value(node))
-    return tuple(found.values())
+def _keys(grouping: Grouping, relation: Relation) -> tuple[KeyColumn, ...]:
+    return tuple(
+        KeyColumn(f"k{place}", shown(node), relation.reader.value(node)) for place, node in enumerate(grouping.keys)
+    )
 
 
 class _Above:
     """Builds the rest: the same SELECT over one row a group, in which each aggregate is a column `a0` …."""
 
-    def __init__(self, select: exp.Select, keys: tuple[KeyColumn, ...], book: MeasureBook) -> None:
+    def __init__(self, select: exp.Select, grouping: Grouping, keys: tuple[KeyColumn, ...], book: MeasureBook) -> None:
         self._select = select
-        self._keys = _by_node(select, keys)
+        self._grouping = grouping
+        self._keys = dict(zip(grouping.keys, keys, strict=True))
         self._book = book
         self._columns: dict[str, Reading] = {}
         self._aggregates: dict[exp.Expr, str] = {}
         self._lowered: dict[str, Lowered] = {}
         self._shown: list[set[str]] = []  # by column of the answer, the aggregates in it
-        self._aliases = {item.alias: item.unalias() for item in select.expressions if item.alias}
+        self._aliases: dict[str, exp.Expr] = {item.alias: item.unalias() for item in select.expressions if item.alias}
         self._reader = Reader(self._resolve)
 
     def rest(self, names: tuple[str, ...]) -> Rest:
@@ -148,11 +135,14 @@ class _Above:
             if clause is not None:
                 query.set(name, _literal_only(clause))
         query.set("from_", self._groups("merged"))  # last: only now is every aggregate known
-        return Rest(_sql(query), self._error_sql(columns, items), columns, self._book.quantiles)
+        sql, error_sql = _sql(query), self._error_sql(columns, items)
+        return Rest(sql, error_sql, columns, self._book.quantiles, self._grouping.sets)
 
     def _groups(self, source: str) -> exp.From:
         """One row a group of table `source`: the keys, and each aggregate from the measures."""
         keys = [exp.column(key.name) for key in self._keys.values()]
+        if self._grouping.sets:
+            keys += [exp.column(rolled_up(place)) for place in range(len(keys))]
         values = [_alias(self._columns[name].sql.copy(), name) for name in self._aggregates.values()]
         table = exp.From(this=exp.Table(this=exp.to_identifier(source)))
         groups = exp.Select(expressions=[exp.column("cell"), *keys, *values], from_=table)
@@ -198,8 +188,9 @@ class _Above:
         """`node` with every key and aggregate replaced by a column that `_resolve` knows."""
         key = self._keys.get(node)
         if key is not None:
-            self._columns[key.name] = Reading(exp.column(key.name), replace(key.reading.facts, narrow=False))
-            return _column_at(key.name, node)
+            return self._key(node, key)
+        if isinstance(node, exp.Grouping | exp.GroupingId):
+            return self._placed_grouping(node)
         if is_aggregate(node):
             return _column_at(self._aggregate(node), node)
         if isinstance(node, exp.Column):
@@ -210,6 +201,34 @@ class _Above:
             if new is not child:
                 child.replace(new)
         return placed
+
+    def _key(self, node: exp.Expr, key: KeyColumn) -> exp.Column:
+        # NULL where it is rolled up, and there is no row below the line to be narrow for.
+        nullable = key.reading.facts.nullable or not self._grouping.always(self._grouping.keys.index(node))
+        facts = replace(key.reading.facts, narrow=False, nullable=nullable)
+        self._columns[key.name] = Reading(exp.column(key.name), facts)
+        return _column_at(key.name, node)
+
+    def _placed_grouping(self, node: exp.Grouping | exp.GroupingId) -> exp.Expr:
+        """`GROUPING(a, b)` → `(r0) * 2 + r1`: a bit for each key, 1 where it is rolled up, the last key's lowest."""
+        named = [self._unaliased(argument) for argument in node.expressions]
+        bits = [self._bit(place, node) for place in grouping_places(node, named, self._grouping)]
+        return exp.Paren(this=reduce(_shifted, bits))
+
+    def _bit(self, place: int, node: exp.Expr) -> exp.Expr:
+        if not self._grouping.sets:
+            return exp.Literal.number(0)
+        name = rolled_up(place)
+        self._columns[name] = Reading(exp.column(name), Facts("BIGINT", 0, 1))
+        return _column_at(name, node)
+
+    def _unaliased(self, node: exp.Expr) -> exp.Expr:
+        """The key that a bare name stands for: an alias of the answer, or the column that an alias hides."""
+        if not isinstance(node, exp.Column) or node.table:
+            return node
+        hidden = [key for key in self._keys if isinstance(key, exp.Column) and key.name == node.name]
+        candidates: list[exp.Expr] = [self._aliases.get(node.name, node), *hidden]
+        return next((candidate for candidate in candidates if candidate.unnest() in self._keys), candidates[0])
 
     def _aggregate(self, node: exp.Expr) -> str:
         if node not in self._aggregates:
@@ -277,10 +296,9 @@ def _column_at(name: str, node: exp.Expr) -> exp.Column:
     return column
 
 
-def _by_node(select: exp.Select, keys: tuple[KeyColumn, ...]) -> dict[exp.Expr, KeyColumn]:
-    group = select.args.get("group")
-    nodes = [node.this if isinstance(node, exp.Paren) else node for node in group.expressions] if group else []
-    return dict(zip(dict.fromkeys(nodes), keys, strict=True))
+def _shifted(high: exp.Expr, low: exp.Expr) -> exp.Expr:
+    doubled = exp.Mul(this=exp.Paren(this=high), expression=exp.Literal.number(2))
+    return exp.Add(this=doubled, expression=low)
 
 
 def _literal_only(clause: exp.Expr) -> exp.Expr:

@@ -19,7 +19,8 @@ ATTACKS = [json.loads(line) for line in (CORPUS / "attacks.jsonl").read_text().s
 NOT_YET = {
     "legit-028",  # COUNT(DISTINCT)
     "legit-036",  # BOOL_OR
-    *(f"legit-{number:03}" for number in range(38, 61)),  # joins on the unit, sub-queries, ROLLUP, windows above
+    *(f"legit-{number:03}" for number in range(38, 52)),  # joins on the unit, sub-queries, windows above
+    *(f"legit-{number:03}" for number in range(54, 61)),
 }
 
 EPSILON = 1e6

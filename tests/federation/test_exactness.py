@@ -44,6 +44,14 @@ QUERIES = [
     "SELECT COVAR_POP(cost, age), COVAR_SAMP(age, cost), CORR(cost, age), CORR(cost, NULLIF(age, 30)) FROM visits",
     "SELECT REGR_SLOPE(cost, age), REGR_INTERCEPT(cost, age) FILTER (WHERE kind <> 'test') FROM visits",
     "SELECT insured, STDDEV(birth_year) FILTER (WHERE sex = 'F') FROM residents GROUP BY insured",
+    "SELECT sex, kind, COUNT(*), AVG(cost), STDDEV(age) FROM visits GROUP BY ROLLUP (sex, kind)",
+    "SELECT province, kind, AVG(cost) AS c, GROUPING(province, kind) AS g FROM visits GROUP BY CUBE (province, kind) ORDER BY g, c DESC",
+    "SELECT hospital, age // 10 AS decade, COUNT(*) FROM visits GROUP BY GROUPING SETS ((hospital), (decade))",
+    "SELECT sex, home_province, AVG(birth_year) AS y FROM residents GROUP BY sex, ROLLUP (home_province) HAVING GROUPING(home_province) = 1 OR COUNT(*) > 200",
+    "SELECT COALESCE(kind, 'all kinds') AS k, SUM(cost) / COUNT(*) AS mean, COUNT(*) FILTER (WHERE age > 60) FROM visits GROUP BY ROLLUP (kind) HAVING mean > 0",
+    "SELECT h.level, v.sex, GROUPING(h.level) AS g, COUNT(*) AS n FROM visits v LEFT JOIN hospitals h ON v.hospital = h.hospital AND h.city = 'hefei' GROUP BY ROLLUP (1, 2) ORDER BY g, n",
+    "SELECT CASE WHEN GROUPING(kind) = 1 THEN 'total' ELSE kind END AS k, COUNT(*) AS n FROM visits WHERE province <> 'anhui' GROUP BY GROUPING SETS ((kind), ()) ORDER BY GROUPING(kind), n DESC LIMIT 4",
+    "SELECT sex, kind, MEDIAN(age), MAX(age), COUNT(*) FROM visits GROUP BY CUBE (sex, kind)",
     "SELECT kind AS a0, COUNT(*) AS k0, -AVG(cost) AS cell FROM visits GROUP BY kind ORDER BY kind DESC",
     "SELECT AVG(CASE WHEN kind = 'test' THEN cost END), SUM(CASE WHEN kind = 'test' THEN cost END) FROM visits",
 ]
@@ -82,3 +90,25 @@ def test_limits_bound_what_a_person_adds(rich: weir.Connection, union: duckdb.Du
     ).df()
     assert_same_answer(answer, bounded, "SELECT 1")
     assert any("at most 2 rows" in note for note in answer.notes)
+
+
+def test_levels_agree_exactly_under_noise(rich: weir.Connection) -> None:
+    sql = "SELECT province, kind, COUNT(*) AS n, SUM(age) AS s FROM visits GROUP BY CUBE (province, kind)"
+    frame = rich.sql(sql, epsilon=0.1).df()
+    cells = frame.dropna()
+    assert len(cells) == 20
+    for key, other in (("province", "kind"), ("kind", "province")):
+        level = frame[frame[key].notna() & frame[other].isna()].set_index(key)
+        sums = cells.groupby(key)[["n", "s"]].sum()
+        assert (level.loc[sums.index, ["n", "s"]] == sums).all().all()
+    total = frame[frame["province"].isna() & frame["kind"].isna()][["n", "s"]]
+    assert (total.iloc[0] == cells[["n", "s"]].sum()).all()
+
+
+def test_levels_of_what_was_released_are_free(rich: weir.Connection) -> None:
+    sql = "SELECT sex, kind, COUNT(*) AS n FROM visits GROUP BY {}"
+    finest = rich.sql(sql.format("sex, kind"), epsilon=0.2)
+    before = [budget.epsilon_spent for budget in rich.budget().nodes]
+    rolled_up = rich.sql(sql.format("ROLLUP (sex, kind)"), epsilon=0.2).df()
+    assert [budget.epsilon_spent for budget in rich.budget().nodes] == before
+    assert rolled_up.dropna()["n"].tolist() == finest.df()["n"].tolist()

@@ -94,7 +94,7 @@ def test_bounded_attacks_are_planned_or_refused_without_looking_at_data(attack: 
         ("SELECT COUNT(DISTINCT person_id) FROM visits", ConstructRefused, None, "COUNT"),
         ("SELECT COUNT(*) FROM visits LIMIT 2 + 1", ConstructRefused, None, "whole number"),
         ("SELECT COUNT(*) FROM visits LIMIT 10 PERCENT", QueryRefused, None, ""),
-        ("SELECT sex, COUNT(*) FROM visits GROUP BY ROLLUP (sex)", ConstructRefused, None, "ROLLUP"),
+        ("SELECT sex, COUNT(*) FROM visits GROUP BY sex WITH ROLLUP", ConstructRefused, None, "ROLLUP"),
         ("SELECT COUNT(*) FROM visits v JOIN hospitals h ON v.age > h.level", ConstructRefused, None, "join"),
         ("SELECT COUNT(*) FROM visits v CROSS JOIN hospitals h", ConstructRefused, None, "join"),
         (
