@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
@@ -146,7 +146,7 @@ class MeasureBook:
 
     def quantile(self, node: exp.Expr, rank: Rank, kept: exp.Expr | None, *, label: str) -> Lowered:
         """The value of `node` at `rank` among the rows in which `kept` is true, to the width of a bin."""
-        reading = self.number(node)
+        reading = self._spread_out(node)
         facts = reading.facts
         whole = facts.type == "BIGINT"
         tree = tree_over(facts.low, facts.high, whole=whole, most_leaves=self._most_leaves)
@@ -157,6 +157,21 @@ class MeasureBook:
             self._quantiles[place] = Quantile(f"q{len(self._quantiles)}", measure.name, rank)
         known = Facts("DOUBLE", float(facts.low), float(facts.high) + tree.width, nullable=True)
         return Lowered(Reading(exp.column(self._quantiles[place].name), known), {measure.name: 1.0})
+
+    def _spread_out(self, node: exp.Expr) -> Reading:
+        """`node` as a number whose distance from the lower bound can be computed on every row."""
+        reading = self.number(node)
+        facts = reading.facts
+        distance = facts.high - facts.low
+        if not math.isfinite(distance):
+            raise BoundsRefused(
+                f"The bounds of `{shown(node)}` are too far apart for bins",
+                remedy=f"Give it closer ones that you know: CLAMP({shown(node)}, 0, 100).",
+                position=position_of(node),
+            )
+        if facts.type == "BIGINT" and distance > _EXACT:
+            return Reading(cast(reading.sql, "DOUBLE"), replace(facts, type="DOUBLE"))
+        return reading
 
     def number(self, node: exp.Expr) -> Reading:
         """`node` as a number with bounds.

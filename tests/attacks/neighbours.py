@@ -16,6 +16,7 @@ from node.release import Released
 from privacy.catalog import Catalog, parse_catalog
 from privacy.errors import QueryRefused, WeirError
 from privacy.fragment import Fragment
+from privacy.noise import _dense
 from privacy.planner import Planner
 from privacy.request import Request
 from tests.attacks.local_node import LocalNode, local_node
@@ -114,26 +115,16 @@ def table_of(released: Released) -> pa.Table:
 def assert_within(fragment: Fragment, one: pa.Table, other: pa.Table) -> None:
     """The exact statistics, dense over the cells, differ by no more than declared: each measure and all together."""
     loss = 0.0
-    sums = [_dense(fragment, table) for table in (one, other)]
-    for place, measure in enumerate(fragment.measures):
-        changes = [sums[0][cell][place] - sums[1][cell][place] for cell in sums[0]]
+    for measure, with_person, without in zip(
+        fragment.measures, _dense(fragment, one), _dense(fragment, other), strict=True
+    ):
+        changes = [ours - theirs for ours, theirs in zip(with_person, without, strict=True)]
         l1, l2 = sum(map(abs, changes)), math.sqrt(sum(change**2 for change in changes))
         assert l1 <= measure.sensitivity, (measure, l1)
         assert l2 <= measure.sensitivity_l2 * _ROUNDING, (measure, l2)
         if measure.scale:
             loss += l1 / measure.scale if measure.mechanism == "laplace" else (l2 / measure.scale) ** 2 / 2
     assert loss <= (fragment.charge.epsilon + fragment.charge.rho) * _ROUNDING
-
-
-def _dense(fragment: Fragment, table: pa.Table) -> dict[tuple[object, ...], list[int]]:
-    keys = [key.name for key in fragment.keys]
-    cells = [tuple(row[name] for name in keys) for row in fragment.cells.to_pylist()] if keys else [()]
-    found = {cell: [0] * len(fragment.measures) for cell in cells}
-    for row in table.to_pylist():
-        cell = tuple(row[name] for name in keys)
-        if cell in found:
-            found[cell] = [int(row[measure.name] or 0) for measure in fragment.measures]
-    return found
 
 
 def _refusal(attempt: Callable[..., object], asked: object) -> str:

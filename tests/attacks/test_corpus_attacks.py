@@ -165,6 +165,13 @@ BOUNDED = [
     "SELECT VAR_SAMP(cost), STDDEV_POP(age), STDDEV(cost - age) FROM visits",
     "SELECT CORR(cost, age), COVAR_POP(cost, age), REGR_SLOPE(cost, age), REGR_INTERCEPT(age, cost) FROM visits",
     "SELECT kind, VAR_POP(cost) FROM visits WHERE person_id = 42 GROUP BY kind",
+    "SELECT MEDIAN(age // 5), MIN(age // 10), MAX(age) FROM visits",
+    "SELECT hospital, QUANTILE_CONT(age // 10, 0.9) FROM visits GROUP BY hospital",
+    "SELECT kind, MAX(age) FROM visits WHERE person_id = 42 GROUP BY kind",
+    "SELECT MEDIAN(CASE WHEN person_id = 42 THEN 4611686018427387904 ELSE -4611686018427387904 END) FROM visits",
+    "SELECT MEDIAN(cost / (age - 30)) FROM visits",
+    "SELECT MEDIAN(CAST(CLAMP(cost / (age - 30), 0, 5) AS BIGINT)) FROM visits",
+    "SELECT home_province, MEDIAN(birth_year // 10) FROM residents GROUP BY home_province",
     "SELECT CORR(cost, CASE WHEN person_id = 42 THEN 1e9 ELSE age END) FROM visits",
     "SELECT SUM(age * 46116860184273879), SUM(-age * 46116860184273879) FROM visits",
     "SELECT SUM(CAST(cost AS BIGINT) * 1000000000000) FROM visits",
@@ -196,13 +203,12 @@ def test_more_that_is_refused(target: Neighbours, sql: str) -> None:
     target.assert_refused(sql)
 
 
-@pytest.mark.parametrize("limits", [{}, {"max_rows": 1, "max_groups": 1}, {"max_groups": 3}], ids=str)
+@pytest.mark.parametrize("limits", [{}, {"max_rows": 2, "max_groups": 1}], ids=str)
 @pytest.mark.parametrize("sql", BOUNDED)
 def test_more_that_is_bounded(target: Neighbours, sql: str, limits: dict[str, int]) -> None:
     target.assert_bounded(sql, **limits)
-    target.assert_bounded(sql, delta=0.0, **limits)
 
 
 def test_most_of_them_are_answered(target: Neighbours) -> None:
-    answered = [sql for sql in BOUNDED if target.assert_bounded(sql, epsilon=1.5)]
+    answered = [sql for sql in BOUNDED if target.assert_bounded(sql, delta=0.0)]
     assert len(answered) > len(BOUNDED) * 2 / 3, [sql for sql in BOUNDED if sql not in answered]

@@ -217,5 +217,6 @@ def _promise(p: float, q: float, claim: Charge) -> float:
 
 def _joint(fragment: Fragment, release: pa.Table, copies: int) -> Releases:
     """One row a copy: its cells of the first measure, then of the next."""
-    columns = [release.column(measure.name).to_numpy().reshape(copies, -1) for measure in fragment.measures]
-    return np.hstack(columns).astype(np.float64)
+    columns = (release.column(measure.name).combine_chunks() for measure in fragment.measures)
+    plain = (column.flatten() if pa.types.is_fixed_size_list(column.type) else column for column in columns)
+    return np.hstack([column.to_numpy().reshape(copies, -1) for column in plain]).astype(np.float64)

@@ -51,6 +51,7 @@ CASES = {
     "few groups": Case("SELECT shift, SUM(cost) FROM visits GROUP BY shift", "clip"),
     "limited groups": Case("SELECT ward, COUNT(*) FROM visits GROUP BY ward", "clip_and_limit"),
     "filters": Case("SELECT COUNT(*) FILTER (WHERE urgent), AVG(cost) FILTER (WHERE NOT urgent) FROM visits", "clip"),
+    "median": Case("SELECT MEDIAN(CAST(cost * 1.2 AS BIGINT)) FROM visits", "clip"),
     "variance": Case("SELECT VAR_POP(cost) FROM visits", "clip"),
 }
 
