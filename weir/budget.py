@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from weir.number_format import epsilon_text
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-_HEADER = ("province", "budget", "ε in total", "spent", "left", "largest ε of one query", "at δ")
+_HEADER = ("province", "budget", "ε in total", "spent", "left", "a query at most", "at δ")
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class BudgetShare:
     kind: str
     name: str
     epsilon_total: float
-    epsilon_spent: float
+    epsilon_spent: float | None
     epsilon_left: float
     end: str = ""
 
@@ -47,6 +46,7 @@ class Budget:
     Attributes:
         epsilon_total: all that this node will ever spend on its data.
         epsilon_spent: what all its releases together cost at `delta_total`; many small ones cost less than their sum.
+            None where their own δ is more than that, so that no ε can say it.
         epsilon_left: the largest ε that certainly still fits.
         epsilon_per_query: the largest ε that one query may spend at this node.
         delta_total: the δ at which every ε here is reckoned.
@@ -57,7 +57,7 @@ class Budget:
 
     province: str
     epsilon_total: float
-    epsilon_spent: float
+    epsilon_spent: float | None
     epsilon_left: float
     epsilon_per_query: float
     delta_total: float = 0.0
@@ -104,16 +104,17 @@ class Budgets:
 
 def _rows(node: Budget) -> list[tuple[str, ...]]:
     figures = map(_epsilon, (node.epsilon_total, node.epsilon_spent, node.epsilon_left, node.epsilon_per_query))
-    name = "in all, frozen by the operator" if node.frozen else "in all"
+    name = "in all (frozen)" if node.frozen else "in all"
     first = (node.province, name, *figures, f"{node.delta_total:g}")
     return [first, *(_share_row(share) for share in node.shares)]
 
 
 def _share_row(share: BudgetShare) -> tuple[str, ...]:
-    until = f", anew on {share.end}" if share.end else ""
+    until = f", anew {share.end}" if share.end else ""
     figures = map(_epsilon, (share.epsilon_total, share.epsilon_spent, share.epsilon_left))
-    return ("", f"{share.kind} {share.name}{until}", *figures, "", "")
+    name = f"project {share.name}" if share.kind == "project" else share.name + until
+    return ("", name, *figures, "", "")
 
 
-def _epsilon(epsilon: float) -> str:
-    return epsilon_text(epsilon) if math.isfinite(epsilon) else "over δ"
+def _epsilon(epsilon: float | None) -> str:
+    return epsilon_text(epsilon) if epsilon is not None else "over δ"

@@ -103,7 +103,7 @@ def _budget(message: node.Budget) -> Budget:
     return Budget(
         province=message.province,
         epsilon_total=message.epsilon_total,
-        epsilon_spent=message.epsilon_spent,
+        epsilon_spent=_finite(message.epsilon_spent),
         epsilon_left=message.epsilon_left,
         epsilon_per_query=message.epsilon_per_query,
         delta_total=message.delta_total,
@@ -114,12 +114,16 @@ def _budget(message: node.Budget) -> Budget:
     )
 
 
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
 def _share(message: node.BudgetShare) -> BudgetShare:
     return BudgetShare(
         kind=message.kind,
         name=message.name,
         epsilon_total=message.epsilon_total,
-        epsilon_spent=message.epsilon_spent,
+        epsilon_spent=_finite(message.epsilon_spent),
         epsilon_left=message.epsilon_left,
         end=message.end,
     )

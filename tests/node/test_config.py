@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from node.config import DatabaseSource, FileSource, load_config, loopback
+from node.config import DatabaseSource, FileSource, load_config, load_ledger_place, loopback
+from node.policy import BudgetPolicy
 from privacy.errors import ConfigError, MismatchRefused
 from tests.node.makers import Folder, catalog
 
@@ -44,6 +45,15 @@ def test_a_database_is_a_source(folder: Folder) -> None:
         ("epsilon_total = 5.0", "epsilon_total = 0", "budget.epsilon_total"),
         ("epsilon_per_query = 2.0", "epsilon_per_query = inf", "budget.epsilon_per_query"),
         ("epsilon_per_query = 2.0", "", "budget.epsilon_per_query"),
+        ("epsilon_per_query = 2.0", "epsilon_per_query = 2.0\ndelta_total = 0.1", "budget.delta_total"),
+        ("epsilon_per_query = 2.0", "epsilon_per_query = 2.0\ndelta_per_query = -1.0", "budget.delta_per_query"),
+        ("[tables.visits]", '[budget.period]\nlength = "decade"\nepsilon = 1\n[tables.visits]', "budget.period.length"),
+        ("[tables.visits]", '[budget.period]\nlength = "day"\n[tables.visits]', "budget.period.epsilon"),
+        ("[tables.visits]", "[budget.project]\nepsilon = 0\n[tables.visits]", "budget.project.epsilon"),
+        ("[tables.visits]", "[budget.projects.a]\nepsilon = nan\n[tables.visits]", "budget.projects.a.epsilon"),
+        ("ledger =", 'snapshot = "two words"\nledger =', "snapshot"),
+        ("ledger =", f'snapshot = "{"a" * 64}"\nledger =', "snapshot"),
+        ("ledger =", "signing_key = 5\nledger =", "signing_key"),
         ("[tables.residents]", "[tables.people]", "tables.people"),
         ("[tables.residents]", "[tables.hospitals]", "tables.hospitals"),
         ('[tables.residents]\nfiles = ["../data/residents.parquet"]', "", "tables"),
@@ -96,3 +106,33 @@ def test_the_pin_is_checked(folder: Folder) -> None:
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "127.8.9.1:50061", "localhost:0", "[::1]:0"])
 def test_loopback_is_served(listen: str) -> None:
     assert loopback(listen) == listen
+
+
+def test_budgets_are_whole_numbers_rounded_down(folder: Folder) -> None:
+    folder.edit(
+        "[tables.visits]",
+        '[budget.period]\nlength = "quarter"\nepsilon = 0.1\n'
+        "[budget.project]\nepsilon = 0.5\n[budget.projects.ageing-2026]\nepsilon = 3\n[tables.visits]",
+    )
+    assert load_config(folder.config).budget.policy() == BudgetPolicy(
+        epsilon_total_nano=5_000_000_000,
+        delta_total_atto=10**12,
+        period_length="quarter",
+        period_epsilon_nano=100_000_000,
+        project_epsilon_nano=500_000_000,
+        projects={"ageing-2026": 3_000_000_000},
+    )
+
+
+def test_a_projects_name_is_one_that_requests_may_name(folder: Folder) -> None:
+    folder.edit("[tables.visits]", '[budget.projects."two words"]\nepsilon = 3\n[tables.visits]')
+    with pytest.raises(ConfigError, match=r"east\.toml, line \d+: `budget\.projects\.two words`"):
+        load_config(folder.config)
+
+
+def test_the_ledgers_place_is_known_without_catalog_and_data(folder: Folder) -> None:
+    folder.edit("../catalog.toml", "../gone.toml")
+    folder.edit("ledger =", 'signing_key = "east.pem"\nledger =')
+    place = load_ledger_place(folder.config)
+    assert place.ledger == folder.path.resolve() / "state" / "east.ledger"
+    assert place.signing_key == folder.config.parent.resolve() / "east.pem"

@@ -162,3 +162,19 @@ def test_csv_files_with_other_headers_are_not_served(folder: Folder) -> None:
     with_csv(folder, f"{HEADER}\n1,true\n".encode(), b"insured,person_id\ntrue,1\n")
     with served(folder) as (_, data), pytest.raises(DataError, match="residents"):
         data.verify_first()
+
+
+def test_a_label_names_the_data_and_files_that_change_are_looked_at_all_the_same(folder: Folder) -> None:
+    folder.edit("ledger =", 'snapshot = "2026-Q3"\nledger =')
+    with served(folder) as (engine, data):
+        data.verify_first()
+        first = data.snapshot()
+        write(folder.data / "residents.parquet", "SELECT i AS person_id, true AS insured FROM range(150) t(i)")
+        second = data.snapshot()
+        assert (first.name, second.name) == ("2026-Q3", "2026-Q3")
+        assert first.files != second.files
+        data.verify(second)
+        assert engine.run("SELECT count(*) AS n FROM residents").to_pydict() == {"n": [150]}
+        write(folder.data / "residents.parquet", f"{RESIDENTS} UNION ALL SELECT 5, true")
+        with pytest.raises(DataError, match="answers nothing"):
+            data.verify(data.snapshot())

@@ -47,10 +47,11 @@ class FakeData:
     """Two snapshots: what it says now, and whether that is sound."""
 
     now: str = "snapshot-1"
+    label: str = ""
     sound: bool = True
 
     def snapshot(self) -> Snapshot:
-        return Snapshot(self.now, self.now)
+        return Snapshot(self.label or self.now, self.now)
 
     def verify(self, current: Snapshot) -> None:
         if not self.sound:
@@ -97,6 +98,26 @@ def test_other_data_are_another_release(releases: Releases) -> None:
     releases.data.now = "snapshot-2"
     assert releases.release(asked(SQL)).epsilon_charged == 0.5
     assert len(releases.engine.runs) == 2
+
+
+def test_with_a_label_the_operator_says_what_are_other_data(releases: Releases) -> None:
+    releases.data.label = "2026-Q3"
+    first = releases.release(asked(SQL))
+    releases.data.now = "snapshot-2"
+    second = releases.release(asked(SQL))
+    assert (first.snapshot, second.snapshot, second.already_released) == ("2026-Q3", "2026-Q3", True)
+    releases.data.label = "2026-Q4"
+    assert not releases.release(asked(SQL)).already_released
+
+
+def test_with_a_label_too_a_query_during_which_files_change_gives_no_answer(releases: Releases) -> None:
+    def change() -> None:
+        releases.data.now = "snapshot-2"
+
+    releases.data.label = "2026-Q3"
+    releases.engine.gate = change
+    with pytest.raises(DataError, match="changed while"):
+        releases.release(asked(SQL))
 
 
 def test_preparing_reads_nothing_and_charges_nothing(releases: Releases) -> None:

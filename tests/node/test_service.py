@@ -15,6 +15,7 @@ import grpc.aio
 import pyarrow as pa
 import pytest
 
+from node.admin import freeze
 from node.config import load_config
 from node.data import ServedData
 from node.engine import Engine
@@ -260,3 +261,50 @@ def test_every_kind_of_error_has_a_status() -> None:
         return [kind, *(leaf for child in kind.__subclasses__() for leaf in leaves(child))]
 
     assert all(status_of(kind("x")) is not grpc.StatusCode.OK for kind in leaves(WeirError))
+
+
+def test_budgets_of_period_and_project_cross_the_wire(folder: Folder) -> None:
+    folder.edit(
+        "[tables.visits]",
+        '[budget.period]\nlength = "year"\nepsilon = 2\n[budget.projects.ageing]\nepsilon = 0.75\n[tables.visits]',
+    )
+
+    async def scenario() -> None:
+        async with serving(folder) as node:
+            described = await node.Describe(node_pb2.DescribeRequest())
+            assert len(bytes.fromhex(described.public_key)) == 32
+            first = await node.Release(message(asked(SQL, project="ageing")))
+            shares = {share.kind: share for share in first.budget.shares}
+            assert (shares["project"].name, shares["project"].epsilon_left) == ("ageing", 0.25)
+            assert (shares["period"].name, shares["period"].epsilon_left) == ("2030", 1.5)
+            assert (shares["period"].end, shares["project"].end) == ("2031-01-01", "")
+            for method in (node.Prepare, node.Release):
+                code, fault = await refused(method(message(asked("SELECT COUNT(*) FROM visits", project="ageing"))))
+                assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
+                assert "of project `ageing` at this node: it has 0.25 of 0.75 left" in fault.message
+            freeze(folder.config, reason="an audit")
+            budget = await node.GetBudget(node_pb2.BudgetRequest())
+            assert budget.frozen
+            assert [share.kind for share in budget.shares] == ["period"]
+            for method in (node.Prepare, node.Release):
+                _, fault = await refused(method(message(asked("SELECT COUNT(*) FROM visits"))))
+                assert "frozen by the operator" in fault.message
+            assert (await node.Release(message(asked(SQL)))).already_released
+
+    asyncio.run(scenario())
+
+
+def test_gaussian_noise_is_charged_in_rho(folder: Folder) -> None:
+    sql = "SELECT kind, COUNT(*), SUM(cost), SUM(age), AVG(cost), AVG(age) FROM visits GROUP BY kind"
+
+    async def scenario() -> None:
+        async with serving(folder) as node:
+            sent = asked(sql, delta=1e-9)
+            reply = await node.Release(message(sent))
+            charge = sent.fragment.charge
+            assert charge.rho > 0
+            assert reply.budget.rho_spent == pytest.approx(charge.rho, abs=1e-12)
+            assert reply.budget.epsilon_spent > 0
+            assert reply.budget.delta_total == 1e-6
+
+    asyncio.run(scenario())

@@ -124,6 +124,7 @@ class FakeCoordinator(coordinator_pb2_grpc.CoordinatorServicer):
     toml: str = CATALOG_TOML
     digest: str = ""
     requests: list[bytes] = field(default_factory=list)
+    projects: list[str] = field(default_factory=list)  # whose budgets were asked for
 
     def GetCatalog(self, request: Any, context: grpc.ServicerContext) -> messages.CatalogReply:
         self._fail(context)
@@ -145,6 +146,7 @@ class FakeCoordinator(coordinator_pb2_grpc.CoordinatorServicer):
         yield messages.QueryEvent(answer=self.answer)
 
     def GetBudgets(self, request: Any, context: grpc.ServicerContext) -> messages.BudgetsReply:
+        self.projects.append(request.project)
         self._fail(context)
         gone = messages.NodeMissing(province="anhui", reason="cannot be reached")
         return messages.BudgetsReply(budgets=[budget("shanghai"), budget("jiangsu", 1.5)], missing=[gone])

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 import weir
 from privacy.errors import Position
-from privacy.request import Request
+from privacy.request import DELTA, Request
 from tests.weir.fake_coordinator import FakeCoordinator, serving
 from weir.cli.app import app
 from weir.cli.errors import error_text, excerpt
@@ -63,8 +63,13 @@ def test_sql_may_come_from_stdin_or_a_file(tmp_path: Path) -> None:
 def test_options_travel() -> None:
     coordinator = FakeCoordinator()
     _run("query", SQL, "-e", "1", "--require-all", "--max-rows", "2", "--max-groups", "3", coordinator=coordinator)
-    options = Request.decode(coordinator.requests[0]).options
-    assert (options.require_all, options.max_rows, options.max_groups) == (True, 2, 3)
+    _run("explain", SQL, "--delta", "0", "--project", "ageing", coordinator=coordinator)
+    _run("budget", "--project", "ageing", coordinator=coordinator)
+    first, second = map(Request.decode, coordinator.requests)
+    assert (first.options.require_all, first.options.max_rows, first.options.max_groups) == (True, 2, 3)
+    assert (first.delta, first.project) == (DELTA, "default")
+    assert (second.delta, second.project) == (0.0, "ageing")
+    assert coordinator.projects == ["ageing"]
 
 
 @pytest.mark.parametrize(

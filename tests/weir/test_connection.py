@@ -8,7 +8,7 @@ import pytest
 
 import weir
 from privacy.errors import Position
-from privacy.request import LIFETIME_S, Request
+from privacy.request import DELTA, LIFETIME_S, Request
 from tests.weir.fake_coordinator import CATALOG_TOML, FakeCoordinator, answer, connected
 from weir.budget import Missing
 from weir.progress import NodeDone, Progress, Started
@@ -34,6 +34,22 @@ def test_a_question_comes_back_with_what_it_cost() -> None:
     ]
     sent = Request.decode(coordinator.requests[0])
     assert (sent.sql, sent.epsilon, sent.options.max_rows) == ("SELECT 1", 0.5, 3)
+
+
+def test_delta_and_project_travel() -> None:
+    coordinator = FakeCoordinator()
+    with connected(coordinator) as con:
+        con.sql("SELECT 1", epsilon=0.5, delta=0, project="ageing-2026")
+        con.explain("SELECT 1")
+        con.budget(project="ageing-2026")
+        with pytest.raises(weir.RequestRefused, match="project"):
+            con.sql("SELECT 1", epsilon=0.5, project="two words")
+        with pytest.raises(weir.RequestRefused, match="delta"):
+            con.sql("SELECT 1", epsilon=0.5, delta=0.5)
+    first, second = map(Request.decode, coordinator.requests)
+    assert (first.delta, first.project) == (0.0, "ageing-2026")
+    assert (second.delta, second.project) == (DELTA, "default")
+    assert coordinator.projects == ["ageing-2026"]
 
 
 def test_requests_differ_in_nonce_and_expire() -> None:

@@ -137,3 +137,43 @@ def test_check_says_whether_a_node_can_serve(folder: Path) -> None:
     done = CliRunner().invoke(app, ["node", "check", "--config", str(bad)])
     assert done.exit_code == 1
     assert "cannot serve" in done.output
+
+
+def test_an_operator_audits_and_governs_a_running_node(con: weir.Connection, folder: Path, tmp_path: Path) -> None:
+    config = str(folder / "nodes" / "anhui.toml")
+
+    def run(*arguments: str, code: int = 0) -> str:
+        done = CliRunner().invoke(app, ["node", *arguments], env={"COLUMNS": "200"})
+        assert done.exit_code == code, done.output
+        return done.stdout
+
+    con.sql(SQL, epsilon=2.0, project="ageing-2026")
+    well = run("ledger", "verify", "--config", config)
+    assert well.startswith("All is well: ")
+    assert len(well.splitlines()) == 1
+    head = well.split()[-1]
+    assert "frozen" not in repr(con.budget())
+    run("budget", "freeze", "--config", config, "--reason", "an audit")
+    with pytest.raises(weir.BudgetRefused, match="anhui: This node's budget is frozen by the operator"):
+        con.sql(SQL, epsilon=3.0)
+    assert con.sql(SQL, epsilon=2.0).charges[0].already_released
+    assert "in all (frozen)" in repr(con.budget())
+    run("budget", "thaw", "--config", config, "--reason", "all is well")
+    con.sql(SQL, epsilon=3.0)
+    total = con.budget().nodes[0].epsilon_total
+    assert "1e+09" in run("budget", "raise", "--config", config, "--epsilon", "7", "--reason", "agreed")
+    assert con.budget().nodes[0].epsilon_total == total + 7
+    table = run("ledger", "show", "--config", config, "--last", "9")
+    for word in ("ageing-2026", "visits: ", "operator: freeze: an audit", "raise total by ε = 7"):
+        assert word in table
+    key = table.split()[-1].rstrip(".")
+    exported = tmp_path / "anhui.jsonl"
+    exported.write_text(run("ledger", "export", "--config", config), encoding="utf-8")
+    checked = ("ledger", "verify", "--export", str(exported), "--public-key", key)
+    assert run(*checked, "--head", head) == run("ledger", "verify", "--config", config, "--head", head)
+    lines = exported.read_text(encoding="utf-8").splitlines()
+    exported.write_text("\n".join(lines[:3] + lines[4:]), encoding="utf-8")
+    assert run(*checked, code=1) == "The ledger's journal breaks at entry 4: it cannot be read.\n"
+    assert "cut off or rewritten" in run("ledger", "verify", "--config", config, "--head", "0" * 64, code=1)
+    run("ledger", "verify", "--export", str(exported), code=2)
+    run("budget", "raise", "--config", config, "--epsilon", "-7", "--reason", "x", code=1)
