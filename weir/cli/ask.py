@@ -9,13 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from weir.cli.errors import shown_errors
-from weir.cli.parameters import At, Format, PlainFormat, Project
+from weir.cli.parameters import At, Format, MaxGroups, MaxRows, PlainFormat, Project
 
 Sql = Annotated[str | None, typer.Argument(metavar="[SQL]", help="One SELECT, or `-` to read it from stdin.")]
 File = Annotated[Path | None, typer.Option("--file", "-f", help="Read the SQL from this file.")]
 RequireAll = Annotated[bool, typer.Option("--require-all", help="Refuse rather than answer without some province.")]
-MaxRows = Annotated[int | None, typer.Option(help="Rows of one person that count in a group; lowers the catalog's.")]
-MaxGroups = Annotated[int | None, typer.Option(help="Groups that one person may touch; lowers the catalog's.")]
 Delta = Annotated[float | None, typer.Option("--delta", "-d", help="How likely the guarantee may fail; 0 for never.")]
 Epsilon = typer.Option("--epsilon", "-e", help="The most that any one person may lose, over all provinces.")
 

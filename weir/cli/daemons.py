@@ -12,7 +12,7 @@ import typer
 from privacy.errors import WeirError
 from weir.cli import ledger
 from weir.cli.errors import shown_errors
-from weir.cli.parameters import Config
+from weir.cli.parameters import Config, MaxGroups, MaxRows
 
 node = typer.Typer(help="A province's node.", no_args_is_help=True)
 node.add_typer(ledger.ledger, name="ledger")
@@ -43,6 +43,23 @@ def node_check(config: Config) -> None:
 
         good = print_findings(check(config))
     raise typer.Exit(0 if good else 1)
+
+
+@node.command("explain")
+def node_explain(
+    sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT.")],
+    config: Config,
+    max_rows: MaxRows = None,
+    max_groups: MaxGroups = None,
+) -> None:
+    """Say what share of the real data a query's limits cut; for the operator: the figures are exact."""
+    with shown_errors(sql):
+        from node.truncation import truncation
+        from weir.cli.cuts import print_cuts
+
+        limits = {"max_rows": max_rows, "max_groups": max_groups}
+        options = {name: limit for name, limit in limits.items() if limit is not None}
+        print_cuts(truncation(config, sql, options=options))
 
 
 @coordinator.command("serve")

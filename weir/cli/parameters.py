@@ -14,6 +14,8 @@ At = Annotated[
 ]
 Project = Annotated[str | None, typer.Option("--project", help="Whose budget pays, as the operators name it.")]
 
+MaxRows = Annotated[int | None, typer.Option(help="Rows of one person that count in a group; lowers the catalog's.")]
+MaxGroups = Annotated[int | None, typer.Option(help="Groups that one person may touch; lowers the catalog's.")]
 Config = Annotated[Path, typer.Option("--config", help="Its TOML file.", dir_okay=False)]
 
 
