@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from node.guard import Asked, Guard, QueryLimit, first_difference
+from privacy.accounting import Charge, zcdp_rho
 from privacy.errors import MismatchRefused, QueryRefused, RequestRefused
 from privacy.planner import Planner
 from tests.node.makers import asked, catalog
@@ -69,6 +70,26 @@ def test_more_than_one_query_may_spend_is_refused_with_the_limit() -> None:
     guard(epsilon_per_query=0.5).admit(asked(COUNT, epsilon=1.0))  # span 2: half at each node
     with pytest.raises(RequestRefused, match=r"ε = 0\.5 at east; one query may spend at most 0\.25"):
         guard(epsilon_per_query=0.25).admit(asked(COUNT, epsilon=1.0))
+
+
+@pytest.mark.parametrize(
+    ("charge", "reason"),
+    [
+        (Charge(epsilon=2.0), None),
+        (Charge(epsilon=2.0, delta=1e-9), None),
+        (Charge(rho=zcdp_rho(2.0, 1e-9)), None),
+        (Charge(epsilon=2.1), r"ε = 2\.1 at east; one query may spend at most 2 there"),
+        (Charge(rho=1.0), r"ε = [0-9.]+ at δ = 1e-09 at east; one query may spend at most 2 there"),
+        (Charge(epsilon=0.1, delta=2e-9), r"δ = 2e-09 at east; one query may spend at most 1e-09 there"),
+    ],
+)
+def test_one_query_is_held_to_an_epsilon_and_a_delta(charge: Charge, reason: str | None) -> None:
+    limit = QueryLimit(2.0, 1e-9)
+    if reason is None:
+        limit.check(charge, "east")
+        return
+    with pytest.raises(RequestRefused, match=reason):
+        limit.check(charge, "east")
 
 
 def test_sql_that_cannot_be_answered_is_refused_here_too() -> None:
