@@ -19,6 +19,14 @@ so that the unit keeps its own mean. |Σ| ≤ rows × max(|low|, |high|), hence 
 
 Histograms (`tree` measures) count at most `max_rows` rows of one unit in a group, chosen by the keyed hash of the unit
 and the bin, and at most `max_groups` groups: each row adds 1 to one node of each level.
+
+Large tables: the same integers at half the cost or less
+    A unit with no more than min(`max_rows`, `max_groups`) rows in all is changed by none of these limits. So a node of
+    large tables sums all rows in one scan, and adds (bounded − own) for the other units alone, the heavy ones; equal
+    to the integer, so the argument above holds as it is. Heavy are units whose HASH is that of more rows than the
+    least limit: where two units share a hash, both go the long way round, which changes nothing. The hash 0 is always
+    among them and nothing is looked up by the unit itself, so that the engine does the same work whether or not
+    anybody is heavy: it could skip a join with nothing, or blocks of rows outside the range of what it looks for.
 """
 
 from __future__ import annotations
@@ -26,43 +34,60 @@ from __future__ import annotations
 from privacy.fragment import Fragment, Measure
 
 
-def bounded_sql(fragment: Fragment, *, secret: str) -> str:
+def bounded_sql(fragment: Fragment, *, secret: str, large: bool = False) -> str:
     """SQL (DuckDB dialect) of the exact, bounded sums of each group that has rows: keys, then for each measure one
     integer, or a list of (leaf, n) of the bins that rows are in.
 
     Args:
         secret: hexadecimal; the node's own, so that nobody outside can aim at which groups are dropped.
+        large: for tables of millions of rows; on small ones planning the longer statement takes more than it saves.
     """
     keys = ", ".join(key.name for key in fragment.keys)
-    sql = _sums_sql(fragment, keys, secret)
+    sql = _sums_sql(fragment, keys, secret, large=large)
     trees = [measure for measure in fragment.measures if measure.kind == "tree"]
     if not trees:
         return sql
-    joins = "".join(_joined(fragment, tree, _leaves_sql(fragment, tree, keys, secret)) for tree in trees)
+    parts = ((tree, _leaves_sql(fragment, tree, keys, secret, large=large)) for tree in trees)
+    joins = "".join(_joined(fragment, tree, part) for tree, part in parts)
     leaves = ", ".join(f"{tree.name}.leaves AS {tree.name}" for tree in trees)
     return f"SELECT s.*, {leaves} FROM ({sql}) AS s{joins}"
 
 
-def _sums_sql(fragment: Fragment, keys: str, secret: str) -> str:
-    """Counts and sums; where there are none, just the groups."""
+def _sums_sql(fragment: Fragment, keys: str, secret: str, *, large: bool) -> str:
+    """Counts and sums of every group that has rows; where there are none to sum, just the groups.
+
+    A group stays even where every unit drops it: whether others' histograms count must not hang on it.
+    """
     measures = _sums(fragment)
-    if fragment.bounding.form == "none":
-        sums = ", ".join(f"{_total(measure)} AS {measure.name}" for measure in measures) or _GROUP
-        return f"SELECT {_listed(keys)}{sums} FROM ({fragment.relation}) AS r{_grouped(keys)}"
-    per_unit = _per_unit(fragment, keys)
-    if fragment.bounding.form == "clip_and_limit":
-        # Ties of the hash fall back to the keys, so that the choice is the same each time.
-        order = f"HASH(u, {keys}, '{secret}'), {keys}"
-        limit = f"ROW_NUMBER() OVER (PARTITION BY u ORDER BY {order}) <= {fragment.bounding.max_groups}"
-        per_unit = f"SELECT * FROM ({per_unit}) AS s QUALIFY {limit}"
-    most = fragment.bounding.max_rows
-    bounded = ", ".join(f"SUM({_bounded(measure, most)}) AS {measure.name}" for measure in measures) or _GROUP
-    return f"SELECT {_listed(keys)}{bounded} FROM ({per_unit}) AS p{_grouped(keys)}"
+    totals = ", ".join(f"{_total(measure)} AS {measure.name}" for measure in measures)
+    every = f"SELECT {_listed(keys)}{totals or _GROUP} FROM ({fragment.relation}) AS r{_grouped(keys)}"
+    if fragment.bounding.form == "none" or not measures:
+        return every
+    if not large:
+        shares = ", ".join(f"SUM({share}) AS {name}" for name, share in _shares(fragment).items())
+        return f"SELECT {_listed(keys)}{shares} FROM ({_per_unit(fragment, keys, secret)}) AS p{_grouped(keys)}"
+    per_unit = _per_unit(fragment, keys, secret, where=f" WHERE {_IS_HEAVY}")
+    changes = ", ".join(f"{share} - {_own(name)} AS {name}" for name, share in _shares(fragment).items())
+    both = f"{every} UNION ALL SELECT {_listed(keys)}{changes} FROM ({per_unit}) AS p"
+    sums = ", ".join(f"SUM({measure.name}) AS {measure.name}" for measure in measures)
+    return f"{_with_heavy(fragment)}SELECT {_listed(keys)}{sums} FROM ({both}) AS b{_grouped(keys)}"
 
 
-def _leaves_sql(fragment: Fragment, tree: Measure, keys: str, secret: str) -> str:
-    """One histogram: for each group a list of the bins with rows in them, and how many."""
+_IS_HEAVY = "HASH(u) IN (SELECT unit FROM heavy)"
+
+
+def _with_heavy(fragment: Fragment) -> str:
+    """The table `heavy` of the units that some limit may touch, as hashes."""
     bounding = fragment.bounding
+    limited = bounding.form == "clip_and_limit"
+    least = min(bounding.max_rows, bounding.max_groups) if limited else bounding.max_rows
+    units = f"SELECT HASH(u) AS unit FROM ({fragment.relation}) AS r GROUP BY unit HAVING COUNT(*) > {least}"
+    return f"WITH heavy AS MATERIALIZED ({units} UNION ALL SELECT 0) "
+
+
+def _leaves_sql(fragment: Fragment, tree: Measure, keys: str, secret: str, *, large: bool) -> str:
+    """One histogram: for each group a list of the bins with rows in them, and how many."""
+    bounding, heavy = fragment.bounding, ""
     rows = f"SELECT * FROM ({fragment.relation}) AS r WHERE {tree.input} IS NOT NULL"
     if bounding.form != "none":
         order = f"HASH(u, {tree.input}, '{secret}'), {tree.input}"
@@ -70,10 +95,15 @@ def _leaves_sql(fragment: Fragment, tree: Measure, keys: str, secret: str) -> st
         if bounding.form == "clip_and_limit":
             order = f"HASH(u, {keys}, '{secret}'), {keys}"
             limit += f" AND DENSE_RANK() OVER (PARTITION BY u ORDER BY {order}) <= {bounding.max_groups}"
-        rows = f"{rows} QUALIFY {limit}"
+        if large:
+            heavy, light = _with_heavy(fragment), f"{rows} AND NOT {_IS_HEAVY}"
+            rows = f"{light} UNION ALL SELECT * FROM ({rows} AND {_IS_HEAVY}) AS h QUALIFY {limit}"
+        else:
+            rows = f"{rows} QUALIFY {limit}"
     bins = f"{_listed(keys)}{tree.input}"
     counted = f"SELECT {bins} AS leaf, COUNT(*) AS n FROM ({rows}) AS b GROUP BY {bins}"
-    return f"SELECT {_listed(keys)}LIST({{'leaf': leaf, 'n': n}}) AS leaves FROM ({counted}) AS c{_grouped(keys)}"
+    listed = f"{_listed(keys)}LIST({{'leaf': leaf, 'n': n}}) AS leaves"
+    return f"{heavy}SELECT {listed} FROM ({counted}) AS c{_grouped(keys)}"
 
 
 def _joined(fragment: Fragment, tree: Measure, sql: str) -> str:
@@ -85,13 +115,28 @@ def _sums(fragment: Fragment) -> list[Measure]:
     return [measure for measure in fragment.measures if measure.kind != "tree"]
 
 
-_GROUP = "TRUE AS present"  # a group that has rows
+_GROUP = "COUNT(*) > 0 AS present"  # one row for each group that has rows, or one in all
 
 
-def _per_unit(fragment: Fragment, keys: str) -> str:
+def _per_unit(fragment: Fragment, keys: str, secret: str, *, where: str = "") -> str:
+    """One row a unit and group: the unit's own sums, and whether it is one of the groups that count."""
     sums = "".join(f", {_total(measure)} AS {_own(measure.name)}" for measure in _sums(fragment))
     units = f"u{_also(keys)}"
-    return f"SELECT {units}{sums} FROM ({fragment.relation}) AS r GROUP BY {units}"
+    per_unit = f"SELECT {units}{sums} FROM ({fragment.relation}) AS r{where} GROUP BY {units}"
+    if fragment.bounding.form != "clip_and_limit":
+        return per_unit
+    # Ties of the hash fall back to the keys, so that the choice is the same each time.
+    order = f"HASH(u, {keys}, '{secret}'), {keys}"
+    kept = f"ROW_NUMBER() OVER (PARTITION BY u ORDER BY {order}) <= {fragment.bounding.max_groups}"
+    return f"SELECT *, {kept} AS kept FROM ({per_unit}) AS s"
+
+
+def _shares(fragment: Fragment) -> dict[str, str]:
+    """By measure, what counts of one unit's own sum in a group."""
+    shares = {measure.name: _bounded(measure, fragment.bounding.max_rows) for measure in _sums(fragment)}
+    if fragment.bounding.form != "clip_and_limit":
+        return shares
+    return {name: f"CASE WHEN kept THEN {share} ELSE 0 END" for name, share in shares.items()}
 
 
 def _total(measure: Measure) -> str:

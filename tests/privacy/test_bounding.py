@@ -61,7 +61,11 @@ def _values(columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> str
 
 
 def _sums(
-    fragment: Fragment, visits: Sequence[tuple[object, ...]], residents: Sequence[tuple[object, ...]]
+    fragment: Fragment,
+    visits: Sequence[tuple[object, ...]],
+    residents: Sequence[tuple[object, ...]],
+    *,
+    large: bool = False,
 ) -> dict[object, tuple[int, ...]]:
     engine = _engine()
     engine.execute(
@@ -70,7 +74,7 @@ def _sums(
     )
     engine.execute(f"CREATE OR REPLACE VIEW residents AS {_values(RESIDENTS, residents)}")
     places = {tuple(cell.values()) for cell in fragment.cells.to_pylist()} or {()}
-    found = engine.sql(bounded_sql(fragment, secret="ab")).to_arrow_table().to_pylist()
+    found = engine.sql(bounded_sql(fragment, secret="ab", large=large)).to_arrow_table().to_pylist()
     sums = {}
     for row in found:
         cell = tuple(row[key.name] for key in fragment.keys)
@@ -109,6 +113,18 @@ def test_one_unit_changes_no_more_than_the_sensitivity(
         assert sum(change**2 for change in changes) <= measure.sensitivity_l2**2
 
 
+@pytest.mark.parametrize("name", QUERIES)
+@given(rows=st.lists(st.tuples(st.integers(100, 103), _visit), max_size=40))
+@settings(max_examples=40, deadline=None)
+def test_large_tables_give_the_same_integers(name: str, rows: list[tuple[int, tuple[object, ...]]]) -> None:
+    fragment = plan(QUERIES[name], max_rows=3, max_groups=4).fragments["jiangsu"]
+    visits = [(person, *row[:2], "FM"[person % 2], *row[3:]) for person, row in rows]
+    residents = [(person, 1950, "F", "shanghai", True) for person, _ in dict(rows).items()]
+    plain, large = (_sums(fragment, visits, residents, large=large) for large in (False, True))
+    nothing = (0,) * sum(measure.width for measure in fragment.measures)
+    assert all(plain.get(cell, nothing) == large.get(cell, nothing) for cell in plain.keys() | large.keys())
+
+
 def test_a_heavy_unit_reaches_the_sensitivity_and_no_more() -> None:
     fragment = plan(QUERIES["few groups"], max_rows=3).fragments["anhui"]
     kinds = ["outpatient", "inpatient", "emergency", "checkup", "test"]
@@ -141,7 +157,34 @@ def test_scaling_a_unit_down_does_not_round_its_mean_away() -> None:
 def test_the_groups_that_are_kept_depend_on_the_secret_and_on_nothing_else() -> None:
     fragment = plan("SELECT hospital, COUNT(*) FROM visits GROUP BY hospital", max_groups=3).fragments["anhui"]
     rows: list[tuple[object, ...]] = [(PERSON, n, 30, "F", 0, 5, "test") for n in range(1, 21)]
-    kept = set(_sums(fragment, rows, []))
+    kept = _kept(_sums(fragment, rows, []))
     assert len(kept) == 3
-    assert set(_sums(fragment, [*reversed(rows), (8, 1, 30, "F", 0, 5, "test")], [])) >= kept
+    assert _kept(_sums(fragment, [*reversed(rows), (8, 1, 30, "F", 0, 5, "test")], [])) >= kept
     assert bounded_sql(fragment, secret="ab") != bounded_sql(fragment, secret="cd")
+
+
+def _kept(sums: dict[object, tuple[int, ...]]) -> set[object]:
+    return {cell for cell, numbers in sums.items() if any(numbers)}
+
+
+@pytest.mark.parametrize("filtered", range(1, 6))
+def test_one_unit_does_not_decide_whether_another_counts(filtered: int) -> None:
+    """A group that one unit alone would drop from the sums may be in its histogram, whoever else is in that group."""
+    sql = "SELECT hospital, QUANTILE_CONT(age, 0.5) FILTER (WHERE age > 9), COUNT(*) FROM visits GROUP BY hospital"
+    fragment = plan(sql, max_rows=3, max_groups=4).fragments["jiangsu"]
+    tree = next(measure for measure in fragment.measures if measure.kind == "tree")
+    place = fragment.measures.index(tree)
+    before = sum(measure.width for measure in fragment.measures[:place])
+    ages = {hospital: 5 if hospital == filtered else 30 for hospital in range(1, 6)}
+    one = [(8, n, age, "F", 0, 5, "test") for n, age in ages.items() for _ in range(3)]
+    full = [(PERSON, n, 30, "F", 0, 5, "test") for n in range(1, 6) for _ in range(3)]
+    alone, both = _sums(fragment, one, []), _sums(fragment, [*one, *full], [])
+    nothing = (0,) * sum(measure.width for measure in fragment.measures)
+    change = sum(
+        abs(mine - theirs)
+        for cell in alone.keys() | both.keys()
+        for mine, theirs in list(zip(both.get(cell, nothing), alone.get(cell, nothing), strict=True))[
+            before : before + tree.width
+        ]
+    )
+    assert change <= tree.sensitivity
