@@ -13,7 +13,7 @@ from node.data import prepare_view
 from node.engine import Engine
 from node.finding import Finding
 from node.sources import Types, identifier, literal
-from node.views import conversion, converted, convertible, engine_type
+from node.views import conversion, converted, convertible, engine_type, standard_value
 from privacy.catalog import Catalog, Column, PrivateTable
 
 __all__ = ["Finding", "check"]
@@ -71,6 +71,8 @@ def _questions(catalog: Catalog, column: Column, local: str, types: Types, *, is
     raw, how = identifier(local), conversion(column, types[local], is_unit=is_unit)
     tried = how == "try" and not is_unit
     value = convertible(column, local) if tried else converted(raw, engine_type(column), how)
+    if is_unit:
+        value = standard_value(column, local, types[local], is_unit=True)
     found = []
     if how == "try":
         found.append((f"values that are no {column.type} and become NULL", f"{raw} IS NOT NULL AND {value} IS NULL"))

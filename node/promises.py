@@ -1,7 +1,7 @@
 """The promises of the catalog that the guarantee rests on: kept by the local data, or the node does not serve.
 
 `rows_per_unit = 1` and `fixed_per_unit` let the planner leave bounding out, so a broken promise would mean too little
-noise. A CSV line that does not parse could swallow other people's rows, so CSV must parse strictly.
+noise. A CSV line that does not parse could swallow other people's rows, so CSV must parse strictly; text must be UTF-8.
 """
 
 from __future__ import annotations
@@ -16,14 +16,24 @@ from privacy.errors import InternalError
 
 
 def parses(engine: Engine, source: Source) -> list[Finding]:
-    """An error where the lines of CSV files are not all well formed; every line is read."""
-    if not isinstance(source, FileSource) or source.format != "csv":
+    """An error where text cannot be read: CSV that is not well formed, Parquet that is not UTF-8; all of it is read.
+
+    Otherwise the engine would fail on the queries that meet that row and on no others.
+    """
+    if not isinstance(source, FileSource):
         return []
-    every = ", ".join(f"max({identifier(column)})" for column in engine.types[source.table])
+    types = engine.types[source.table]
+    local = types if source.format == "csv" else source.columns.values()
+    texts = [f"max({identifier(column)})" for column in local if types.get(column) == "VARCHAR"]
     try:
-        engine.run(f"SELECT {every} FROM {engine.scan(source.table)}")
+        if texts:
+            engine.run(f"SELECT {', '.join(texts)} FROM {engine.scan(source.table)}")
     except InternalError:
-        message = "The CSV does not parse strictly: comma, double quotes, UTF-8, as many fields as the header."
+        message = (
+            "The CSV does not parse strictly: comma, double quotes, UTF-8, as many fields as the header."
+            if source.format == "csv"
+            else "A text column holds bytes that are not UTF-8."
+        )
         return [Finding(source.table, "", "error", message)]
     return []
 

@@ -38,6 +38,10 @@ _TRY = {  # a cast that some values fail: those become NULL
 }
 
 
+# Years that every engine, Arrow and Python can hold; DuckDB fails to make a TIMESTAMP of its own farthest dates.
+_FIRST_DAY, _LAST_DAY = "DATE '0001-01-01'", "DATE '9999-12-31'"
+
+
 def engine_type(column: Column) -> str:
     """The DuckDB type of `column` in a view: integers are BIGINT, so that arithmetic on them has room."""
     return "BIGINT" if column.type == "INTEGER" else column.type
@@ -60,7 +64,7 @@ def standard_value(column: Column, local_name: str, local_type: str, *, is_unit:
     raw, target = identifier(local_name), engine_type(column)
     how = conversion(column, local_type, is_unit=is_unit)
     if is_unit:
-        return converted(raw, target, how)  # clamped identifiers would make one unit of many
+        return _identifying(raw, target, local_type, how)
     if target == "BIGINT" and column.bounds is not None:
         return _bounded_integer(column.bounds, raw, local_type, how)
     value = converted(raw, target, how)
@@ -69,7 +73,19 @@ def standard_value(column: Column, local_name: str, local_type: str, *, is_unit:
         return _clamped(value, *bounds, nan=True) if bounds else _finite(value)
     if target == "DATE":
         days = column.range and tuple(f"DATE '{day.isoformat()}'" for day in column.range)
-        return _clamped(value, *days) if days else _finite(value)
+        return (
+            _clamped(value, *days)
+            if days
+            else f"CASE WHEN {value} BETWEEN {_FIRST_DAY} AND {_LAST_DAY} THEN {value} END"
+        )
+    return value
+
+
+def _identifying(raw: str, target: str, local_type: str, how: Conversion | None) -> str:
+    """An identifier as it is, or NULL: clamped or rounded ones would make one unit of many."""
+    value = converted(raw, target, how)
+    if target == "BIGINT" and local_type.split("(")[0] == "VARCHAR":  # a cast would round '7.4' to 7
+        return f"CASE WHEN regexp_full_match({raw}, '\\s*[+-]?[0-9]+\\s*') THEN {value} END"
     return value
 
 
