@@ -10,7 +10,7 @@ from tests.node.makers import PURPOSE, open_ledger, policy, pure
 
 CHILD = Path(__file__).with_name("crashing_releases.py")
 ROOT = Path(__file__).parents[2]
-ROUNDS = 30
+ROUNDS = 12
 
 
 def _killed(path: Path, name: str, *, after: int) -> list[str]:
