@@ -35,6 +35,6 @@ def test_demo(tmp_path: Path) -> None:
     for question in questions:
         assert "SELECT" in question
         assert re.search(r"\d ± \d", question)
-        assert "ε = 2 for the region" in question
+        assert re.search(r"ε = 2(, δ = 1e-09)? for the region", question)
     for province in PROVINCES:
-        assert re.search(rf"^ {province} +20 +\d", demo.stdout, flags=re.MULTILINE), province
+        assert re.search(rf"^ {province} +in all +20 +\d", demo.stdout, flags=re.MULTILINE), province
