@@ -44,8 +44,9 @@ def _name_tables(query: exp.Select) -> None:
         names[table.alias_or_name] = f"{table.name}#{times + 1}" if times else table.name
         table.set("alias", exp.TableAlias(this=_identifier(names[table.alias_or_name])))
     for column in query.find_all(exp.Column):
-        if column.table:
+        if column.table:  # behind its table even a keyword needs no quotes
             column.set("table", _identifier(names[column.table]))
+            column.set("this", _identifier(column.name))
 
 
 def _identifier(name: str) -> exp.Identifier:
