@@ -39,6 +39,7 @@ class EngineSettings(_Model):
     temp_directory: str | None = None
     time_limit_s: Annotated[float, Field(gt=0, le=86_400)] = 300.0
     concurrent_queries: Annotated[int, Field(ge=1, le=64)] = 2
+    large_tables: bool = False  # the operator's word and not a count of rows: callers see the SQL and the time it takes
 
 
 class PeriodSettings(_Model):

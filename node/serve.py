@@ -11,6 +11,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import grpc.aio
@@ -98,7 +99,7 @@ def open_releases(config: NodeConfig, ledger: Ledger, engine: Engine) -> Release
         ledger=ledger,
         engine=engine,
         data=data,
-        bounded_sql=bounded_sql,
+        bounded_sql=partial(bounded_sql, large=config.engine.large_tables),
         noise=noisy,
         one_at_a_time=OneAtATime(timeout_s=2 * config.engine.time_limit_s),
     )

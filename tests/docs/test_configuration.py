@@ -58,6 +58,7 @@ def test_defaults_are_those_of_the_code() -> None:
     for key, field in node_config.EngineSettings.model_fields.items():
         if field.default is not None:
             shown = f'"{field.default}"' if isinstance(field.default, str) else f"{field.default:g}"
+            shown = str(field.default).lower() if isinstance(field.default, bool) else shown
             assert re.search(rf"^\| `{key}` \| `?{re.escape(shown)}`? \|", node, re.M), key
     coordinator = COORDINATOR.model_fields
     assert f"| `deadline_s` | {coordinator['deadline_s'].default:g} |" in _sections()["coordinator.toml"]

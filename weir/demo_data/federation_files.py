@@ -19,11 +19,15 @@ LOCAL_NAMES: Mapping[str, Mapping[str, str]] = {
 }
 
 
-def write_federation_files(folder: Path) -> None:
-    """Write `catalog.toml`, `coordinator.toml` and `nodes/*.toml` into `folder`."""
+def write_federation_files(folder: Path, *, large: bool = False) -> None:
+    """Write `catalog.toml`, `coordinator.toml` and `nodes/*.toml` into `folder`.
+
+    Args:
+        large: what the nodes are told of their tables.
+    """
     (folder / "nodes").mkdir(exist_ok=True)
     for number, province in enumerate(PROVINCES, start=1):
-        text = _node_toml(province, port=COORDINATOR_PORT + number)
+        text = _node_toml(province, port=COORDINATOR_PORT + number, large=large)
         (folder / "nodes" / f"{province}.toml").write_text(text, encoding="utf-8")
     (folder / "coordinator.toml").write_text(_coordinator_toml(), encoding="utf-8")
     (folder / "catalog.toml").write_text(catalog_text(), encoding="utf-8")
@@ -45,7 +49,7 @@ deadline_s = 300
 """
 
 
-def _node_toml(province: str, *, port: int) -> str:
+def _node_toml(province: str, *, port: int, large: bool) -> str:
     names = ", ".join(f'{standard} = "{local}"' for standard, local in LOCAL_NAMES[province].items())
     columns = f"columns = {{ {names} }}  # standard name = local name\n" if names else ""
     return f"""province = "{province}"
@@ -56,6 +60,7 @@ ledger = "../state/{province}.ledger"
 [engine]
 memory_limit = "4GB"
 temp_directory = "../state/{province}.tmp"
+large_tables = {str(large).lower()}
 
 [budget]
 epsilon_total = 20.0

@@ -15,6 +15,7 @@ from weir.demo_data.totals import PROVINCES
 from weir.demo_data.visits import visits_sql
 
 LEAST_VISITS, MOST_VISITS = 10_000, 100_000_000
+LARGE_VISITS = 5_000_000  # from here the nodes are told that their tables are large
 PEOPLE_PER_FILE = 500_000  # about 3 million settlements: some 600 MB while they are made
 MEMORY_LIMIT = "6GB"
 
@@ -44,7 +45,7 @@ def generate(
         (folder / "data" / province).mkdir(parents=True)
     with duckdb.connect(config={"memory_limit": MEMORY_LIMIT}) as engine:
         _write_all(engine, folder / "data", visits=visits, seed=seed, progress=progress)
-    write_federation_files(folder)  # last: a folder without them was not finished
+    write_federation_files(folder, large=visits >= LARGE_VISITS)  # last: a folder without them was not finished
 
 
 def _write_all(

@@ -1,0 +1,33 @@
+"""`make bench`: everything that is measured, in one table and as JSON in benchmarks/results."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks import overhead, planning, report, visits
+
+CONSOLE_COLUMNS = 130
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--visits", type=int, default=10_000_000, help="how many visits are generated")
+    parser.add_argument("--rounds", type=int, default=60, help="how often a cheap query is asked")
+    parser.add_argument("--results", type=Path, default=report.RESULTS, help="where the JSON is written")
+    given = parser.parse_args()
+    sections = [
+        overhead.measure(rounds=given.rounds),
+        planning.measure(rounds=3),
+        visits.measure(visits=given.visits, rounds=7),
+    ]
+    for section in sections:
+        report.write(section, given.results)
+    report.show(sections, Console(width=CONSOLE_COLUMNS))
+
+
+if __name__ == "__main__":
+    main()
