@@ -89,7 +89,7 @@ class Request(BaseModel):
         """
         try:
             fields = json.loads(raw)
-        except (UnicodeDecodeError, ValueError):
+        except (UnicodeDecodeError, ValueError, RecursionError):
             raise RequestRefused("The request is not UTF-8 JSON.", remedy="Send it through weir's client.") from None
         for name in ("epsilon", "delta"):  # JSON writes 1.0 as 1 in other languages
             if isinstance(fields, dict) and type(fields.get(name)) is int:
