@@ -1,4 +1,4 @@
-"""What the scripts of all peers share; it runs in their environments, so it imports nothing but the standard library."""
+"""What the scripts of all peers share; it runs in their environments, so it imports the standard library alone."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 Limits: `Bound(by=[key], per_group=2, num_groups=3)`, the same as ours; the rows are within them, so nothing is
 truncated. Keys are given (`with_keys`). Costs are whole hundredths, because its noise on floating-point sums takes
 seconds a cell. An average beside others is the quotient of its sum and count; budgets are split evenly, as it does by
-itself. Mechanism: of Laplace (ε) and Gaussian (ρ) the one with less noise for so many measures, which is Laplace in all.
+itself. Mechanism: of Laplace (ε) and Gaussian (ρ) the one with less noise for so many measures: Laplace in all.
 """
 
 from __future__ import annotations
