@@ -50,32 +50,49 @@ def checked_release(fragment: Fragment, release: pa.Table) -> pa.Table:
     Raises:
         InternalError: the node answered something else.
     """
-    keys = [key.name for key in fragment.keys]
-    names = [*keys, *(measure.name for measure in fragment.measures)]
+    names = [*(key.name for key in fragment.keys), *(measure.name for measure in fragment.measures)]
     fine = (
         release.column_names == names
-        and release.num_rows == fragment.cell_count
-        and all(release.column(name).equals(fragment.cells.column(name)) for name in keys)
         and all(
             release.column(measure.name).type == measure_type(measure) and _complete(release.column(measure.name))
             for measure in fragment.measures
         )
+        and _are_cells_of(fragment, release)
     )
     if not fine:
         raise InternalError("The node answered other cells than were asked for.")
     return release
 
 
+def _are_cells_of(fragment: Fragment, release: pa.Table) -> bool:
+    """Whether the keys are all those of the fragment, or such as its threshold may let pass, each once."""
+    keys, threshold = _keys(fragment, release), fragment.threshold
+    if threshold is None:
+        same = (keys.column(name).equals(fragment.cells.column(name)) for name in keys.column_names)
+        return release.num_rows == fragment.cell_count and all(same)
+    counts = release.column(threshold.measure).to_numpy()
+    return (
+        keys.schema.types == fragment.cells.schema.types
+        and release.num_rows <= threshold.most_groups
+        and bool((counts > threshold.above).all())
+        and len(np.unique(_codes(keys))) == release.num_rows
+    )
+
+
+def _keys(fragment: Fragment, release: pa.Table) -> pa.Table:
+    return release.select([key.name for key in fragment.keys])
+
+
 def merge(fragments: Mapping[str, Fragment], releases: Mapping[str, pa.Table]) -> Merged:
-    """The sum of `releases`, cell by cell; a cell that only some nodes have is the sum over those.
+    """The sum of `releases`, cell by cell; a cell that only some nodes have, or released, is the sum over those.
 
     Args:
         fragments: by province, at least those of `releases`; keys and measures are the same in all.
         releases: by province, at least one, each as `checked_release` gives it.
     """
     asked = [fragments[province] for province in sorted(releases)]
-    keys, places = _regional_cells(asked)
-    cells = [places[fragment.cells_digest] for fragment in asked]
+    keys, places = _regional_cells(asked, releases)
+    cells = [places[_cells_name(fragment)] for fragment in asked]
     table = keys.add_column(0, "cell", pa.array(np.arange(keys.num_rows, dtype=np.int64)))
     trees: dict[str, NDArray[np.int64]] = {}
     for measure in asked[0].measures:
@@ -108,9 +125,19 @@ def _numbers(measure: Measure, release: pa.Table) -> NDArray[np.int64]:
     return numbers
 
 
-def _regional_cells(fragments: Sequence[Fragment]) -> tuple[pa.Table, dict[str, NDArray[np.int64]]]:
-    """The distinct keys of all nodes, sorted, and for each cells_digest the place of its cells among them."""
-    distinct = {fragment.cells_digest: fragment.cells for fragment in fragments}
+def _cells_name(fragment: Fragment) -> str:
+    """Equal where two fragments have the same cells; where thresholds decide, each node has its own."""
+    return fragment.cells_digest if fragment.threshold is None else fragment.province
+
+
+def _regional_cells(
+    fragments: Sequence[Fragment], releases: Mapping[str, pa.Table]
+) -> tuple[pa.Table, dict[str, NDArray[np.int64]]]:
+    """The distinct keys of all nodes, sorted, and for each `_cells_name` the place of its cells among them."""
+    distinct = {
+        _cells_name(fragment): _keys(fragment, releases[fragment.province]) if fragment.threshold else fragment.cells
+        for fragment in fragments
+    }
     if not fragments[0].keys:
         return fragments[0].cells, {digest: np.zeros(1, dtype=np.int64) for digest in distinct}
     together = pa.concat_tables(distinct.values())

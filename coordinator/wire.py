@@ -13,13 +13,14 @@ from protos.weir.v1 import coordinator_pb2, fragment_pb2, node_pb2
 
 if TYPE_CHECKING:
     from coordinator.answers import Budgets, Event, Explanation
-    from privacy.fragment import Bounding, Fragment, Measure
+    from privacy.fragment import Bounding, Fragment, Measure, Threshold
     from privacy.trees import Tree
 
 _KINDS = {
     "count": fragment_pb2.Measure.KIND_COUNT,
     "sum": fragment_pb2.Measure.KIND_SUM,
     "tree": fragment_pb2.Measure.KIND_TREE,
+    "units": fragment_pb2.Measure.KIND_UNITS,
 }
 _MECHANISMS = {
     "laplace": fragment_pb2.Measure.MECHANISM_LAPLACE,
@@ -59,6 +60,7 @@ def _fragment(fragment: Fragment) -> fragment_pb2.Fragment:
         epsilon=fragment.epsilon,
         cell_count=fragment.cell_count,
         cells_digest=fragment.cells_digest,
+        threshold=_threshold(fragment.threshold) if fragment.threshold is not None else None,
     )
 
 
@@ -85,6 +87,16 @@ def _measure(measure: Measure) -> fragment_pb2.Measure:
 
 def _tree(tree: Tree) -> fragment_pb2.Tree:
     return fragment_pb2.Tree(low=tree.low, width=tree.width, leaves=tree.leaves, whole=tree.whole)
+
+
+def _threshold(threshold: Threshold) -> fragment_pb2.Threshold:
+    return fragment_pb2.Threshold(
+        measure=threshold.measure,
+        above=threshold.above,
+        least=threshold.least,
+        delta=threshold.delta,
+        most_groups=threshold.most_groups,
+    )
 
 
 def _bounding(bounding: Bounding) -> fragment_pb2.Bounding:

@@ -10,7 +10,7 @@ from node.guard import Asked
 from node.ledger import Share
 from node.release import NodeBudget, Prepared, Released
 from privacy.errors import MismatchRefused
-from privacy.fragment import Bounding, Fragment, Key, Kind, Measure, Mechanism
+from privacy.fragment import Bounding, Fragment, Key, Kind, Measure, Mechanism, Threshold
 from privacy.trees import Tree
 from protos.weir.v1 import fragment_pb2, node_pb2
 
@@ -18,6 +18,7 @@ _KINDS: dict[int, Kind] = {
     fragment_pb2.Measure.KIND_COUNT: "count",
     fragment_pb2.Measure.KIND_SUM: "sum",
     fragment_pb2.Measure.KIND_TREE: "tree",
+    fragment_pb2.Measure.KIND_UNITS: "units",
 }
 _MECHANISMS: dict[int, Mechanism] = {
     fragment_pb2.Measure.MECHANISM_LAPLACE: "laplace",
@@ -48,6 +49,7 @@ def _fragment(message: fragment_pb2.Fragment) -> Fragment:
         cell_count=message.cell_count,
         cells_digest=message.cells_digest,
         cells=pa.table({}),  # cells do not travel: the digest identifies them, the node derives them
+        threshold=_threshold(message.threshold) if message.HasField("threshold") else None,
     )
 
 
@@ -84,6 +86,10 @@ def _bounding(message: fragment_pb2.Bounding) -> Bounding:
     if message.form not in _FORMS:
         raise _unknown("form of bounding")
     return Bounding(_FORMS[message.form], message.max_rows, message.max_groups, message.reason)
+
+
+def _threshold(message: fragment_pb2.Threshold) -> Threshold:
+    return Threshold(message.measure, message.above, message.least, message.delta, message.most_groups)
 
 
 def _unknown(what: str) -> MismatchRefused:

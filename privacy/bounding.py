@@ -20,6 +20,9 @@ so that the unit keeps its own mean. |Σ| ≤ rows × max(|low|, |high|), hence 
 Histograms (`tree` measures) count at most `max_rows` rows of one unit in a group, chosen by the keyed hash of the unit
 and the bin, and at most `max_groups` groups: each row adds 1 to one node of each level.
 
+Where a threshold decides on groups, their distinct units are counted, of those that keep the group: a unit adds 1 to at
+most `max_groups` counts. Groups that fewer than `least` units keep are left out, so those that all drop always are.
+
 Large tables: the same integers at half the cost or less
     A unit with no more than min(`max_rows`, `max_groups`) rows in all is changed by none of these limits. So a node of
     large tables sums all rows in one scan, and adds (bounded − own) for the other units alone, the heavy ones; equal
@@ -59,13 +62,14 @@ def _sums_sql(fragment: Fragment, keys: str, secret: str, *, large: bool) -> str
     A group stays even where every unit drops it: whether others' histograms count must not hang on it.
     """
     measures = _sums(fragment)
-    totals = ", ".join(f"{_total(measure)} AS {measure.name}" for measure in measures)
+    totals = ", ".join(f"{_total(measure, fragment)} AS {measure.name}" for measure in measures)
     every = f"SELECT {_listed(keys)}{totals or _GROUP} FROM ({fragment.relation}) AS r{_grouped(keys)}"
     if fragment.bounding.form == "none" or not measures:
-        return every
-    if not large:
+        return f"{every}{_having(fragment)}"
+    if not large or fragment.threshold is not None:  # rows do not tell how many units there are
         shares = ", ".join(f"SUM({share}) AS {name}" for name, share in _shares(fragment).items())
-        return f"SELECT {_listed(keys)}{shares} FROM ({_per_unit(fragment, keys, secret)}) AS p{_grouped(keys)}"
+        per_unit = _per_unit(fragment, keys, secret)
+        return f"SELECT {_listed(keys)}{shares} FROM ({per_unit}) AS p{_grouped(keys)}{_having(fragment)}"
     per_unit = _per_unit(fragment, keys, secret, where=f" WHERE {_IS_HEAVY}")
     changes = ", ".join(f"{share} - {_own(name)} AS {name}" for name, share in _shares(fragment).items())
     both = f"{every} UNION ALL SELECT {_listed(keys)}{changes} FROM ({per_unit}) AS p"
@@ -120,7 +124,8 @@ _GROUP = "COUNT(*) > 0 AS present"  # one row for each group that has rows, or o
 
 def _per_unit(fragment: Fragment, keys: str, secret: str, *, where: str = "") -> str:
     """One row a unit and group: the unit's own sums, and whether it is one of the groups that count."""
-    sums = "".join(f", {_total(measure)} AS {_own(measure.name)}" for measure in _sums(fragment))
+    own = [measure for measure in _sums(fragment) if measure.kind != "units"]
+    sums = "".join(f", {_total(measure, fragment)} AS {_own(measure.name)}" for measure in own)
     units = f"u{_also(keys)}"
     per_unit = f"SELECT {units}{sums} FROM ({fragment.relation}) AS r{where} GROUP BY {units}"
     if fragment.bounding.form != "clip_and_limit":
@@ -134,18 +139,35 @@ def _per_unit(fragment: Fragment, keys: str, secret: str, *, where: str = "") ->
 def _shares(fragment: Fragment) -> dict[str, str]:
     """By measure, what counts of one unit's own sum in a group."""
     shares = {measure.name: _bounded(measure, fragment.bounding.max_rows) for measure in _sums(fragment)}
-    if fragment.bounding.form != "clip_and_limit":
-        return shares
-    return {name: f"CASE WHEN kept THEN {share} ELSE 0 END" for name, share in shares.items()}
+    return {name: _where_kept(share, fragment) for name, share in shares.items()}
 
 
-def _total(measure: Measure) -> str:
-    return f"{measure.kind.upper()}({measure.input or '*'})"
+def _where_kept(share: str, fragment: Fragment) -> str:
+    return f"CASE WHEN kept THEN {share} ELSE 0 END" if fragment.bounding.form == "clip_and_limit" else share
+
+
+def _total(measure: Measure, fragment: Fragment) -> str:
+    return _units(fragment) if measure.kind == "units" else f"{measure.kind.upper()}({measure.input or '*'})"
+
+
+def _units(fragment: Fragment) -> str:
+    """The distinct units of a group that count in it."""
+    if fragment.bounding.form != "none":
+        return f"SUM({_where_kept('1', fragment)})"
+    # Each has one row, unless joins multiply rows.
+    return "COUNT(*)" if fragment.bounding.max_rows == 1 else "COUNT(DISTINCT u)"
+
+
+def _having(fragment: Fragment) -> str:
+    """Leaves out the groups of too few units, which no threshold may let pass (privacy/thresholds.py)."""
+    return f" HAVING {_units(fragment)} >= {fragment.threshold.least}" if fragment.threshold is not None else ""
 
 
 def _bounded(measure: Measure, max_rows: int) -> str:
     """One unit's share of a group."""
     name = _own(measure.name)
+    if measure.kind == "units":
+        return "1"
     if measure.kind == "count":
         return f"LEAST({name}, {max_rows})"
     if measure.weight is not None:

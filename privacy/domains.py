@@ -29,11 +29,16 @@ _TRUTH_OR_NULL = "(VALUES (FALSE), (TRUE), (NULL))"
 
 @dataclass(frozen=True)
 class Cells:
-    """Groups that exist, sorted: one row each, columns `k0` …; `count` is 1 for a query without keys."""
+    """Groups that exist, sorted: one row each, columns `k0` …; `count` is 1 for a query without keys.
+
+    Attributes:
+        listed: whether these are all groups; False where nobody can list them (privacy/open_keys.py), and `count` is 0.
+    """
 
     table: pa.Table
     count: int
     digest: str
+    listed: bool = True
 
 
 @dataclass

@@ -14,7 +14,7 @@ import pyarrow as pa
 from privacy.accounting import Charge
 from privacy.trees import Rank, Tree
 
-Kind = Literal["count", "sum", "tree"]
+Kind = Literal["count", "sum", "tree", "units"]
 Mechanism = Literal["laplace", "gaussian"]  # discrete Laplace (pure ε-DP), discrete Gaussian (zCDP)
 
 MAX_CELLS = 100_000  # cells (groups × measures) of one release: the noise takes about 10 µs each
@@ -37,7 +37,7 @@ class Measure:
         name: the column of the release, `m0`, `m1` …
         label: what it is in the researcher's words, for example `SUM(visits.cost)`.
         input: the column of the relation that is counted (`count`), summed (`sum`) or a bin's number (`tree`); None
-            counts rows.
+            counts rows, or the distinct units of a group (`units`).
         tree: of a `tree`, the bins that are counted and the levels above them; its release is one list a cell.
         low, high: least and greatest value of one row, in steps of `grid` after `centre` is taken off.
         weight: the `count` measure of the same rows that scales a unit with too many rows down; None clips instead.
@@ -92,6 +92,25 @@ class Bounding:
 
 
 @dataclass(frozen=True)
+class Threshold:
+    """Which groups are released where no public list of them exists; why it is sound: privacy/thresholds.py.
+
+    Attributes:
+        measure: the one that counts distinct units: a group is released only if its noisy value is above `above`.
+        above: the threshold; strictly more is needed.
+        least: a group of fewer units is not looked at.
+        delta: at this node, the most by which the chance of any outcome may exceed what ε allows.
+        most_groups: of more groups than this, those with the greatest noisy counts are released.
+    """
+
+    measure: str
+    above: int
+    least: int
+    delta: float
+    most_groups: int
+
+
+@dataclass(frozen=True)
 class Fragment:
     """One DP release at one node.
 
@@ -102,8 +121,11 @@ class Fragment:
         relation: SQL (DuckDB dialect) of the rows: columns `u` (unit; absent for form `none`), keys `k0` …,
             integer measure inputs `x0` …, over the tables of the standard.
         cells: every group that is answered, one row each, columns as `keys`; a single row without keys. Public.
+            No row where `threshold` decides, and then its schema is what the release has.
         cells_digest: SHA-256 that identifies `cells` in comparisons and on the wire.
-        epsilon: the guarantee of this release by itself, at the request's δ where the noise is Gaussian.
+        epsilon: the guarantee of this release by itself, at the request's δ where there is a threshold or the noise is
+            Gaussian.
+        threshold: decides which groups are released; None where `cells` are all of them.
     """
 
     province: str
@@ -117,13 +139,15 @@ class Fragment:
     cell_count: int
     cells_digest: str
     cells: pa.Table = field(compare=False, repr=False)
+    threshold: Threshold | None = None
 
     @property
     def charge(self) -> Charge:
-        """What releasing it costs at this node: the sum of the measures' shares."""
+        """What releasing it costs at this node: the sum of the measures' shares, and the threshold's δ."""
         return Charge(
             epsilon=math.fsum(measure.epsilon for measure in self.measures),
             rho=math.fsum(measure.rho for measure in self.measures),
+            delta=self.threshold.delta if self.threshold is not None else 0.0,
         )
 
 
@@ -174,7 +198,7 @@ class Plan:
 
     Attributes:
         fragments: by province; a province whose rows the WHERE clause excludes has none and is not asked.
-        epsilon, delta: the regional guarantee; δ is 0 where all noise is Laplace.
+        epsilon, delta: the regional guarantee; δ is 0 where all noise is Laplace and all groups are public.
         epsilon_per_node: the guarantee of one node by itself, at the same δ.
         span: how many nodes may hold one unit, at most the number of fragments; with Laplace noise each node
             spends epsilon / span, with Gaussian noise ρ / span.

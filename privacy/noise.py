@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import opendp.prelude as dp
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from privacy.errors import InternalError
+from privacy.thresholds import delta_of
 from privacy.trees import counts_of_levels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from privacy.fragment import Fragment, Measure, Mechanism
+    from privacy.fragment import Fragment, Measure, Mechanism, Threshold
 
 dp.enable_features("contrib")
 
@@ -85,19 +87,64 @@ def laplace_variance(scale: float) -> float:
 def noisy(fragment: Fragment, exact: pa.Table) -> pa.Table:
     """The release of a fragment: every cell, empty ones too, with the noise that its measures name.
 
+    Where a threshold decides, every group that passes it instead.
+
     Args:
         exact: columns as `bounding.bounded_sql` gives them; groups outside `fragment.cells` are dropped.
 
     Returns:
         The columns of `fragment.cells`, then one int64 column a measure (of a tree, a list of `width` int64), in the
-        order of the cells.
+        order of the cells; with a threshold in the order of the keys, NULL last.
     """
+    if fragment.threshold is not None:
+        return _passing(fragment, fragment.threshold, exact)
     columns = {key.name: fragment.cells.column(key.name) for key in fragment.keys}
     for measure, sums in zip(fragment.measures, _dense(fragment, exact), strict=True):
-        released = pa.array(_noised(measure, sums), pa.int64())
-        whole = measure.tree is None
-        columns[measure.name] = released if whole else pa.FixedSizeListArray.from_arrays(released, measure.width)
+        columns[measure.name] = _released(measure, sums)
     return pa.table(columns)
+
+
+def _released(measure: Measure, sums: list[int]) -> pa.Array:
+    """`width` integers a cell, with noise, as the column of a release."""
+    numbers = pa.array(_noised(measure, sums), pa.int64())
+    return numbers if measure.tree is None else pa.FixedSizeListArray.from_arrays(numbers, measure.width)
+
+
+def _passing(fragment: Fragment, threshold: Threshold, exact: pa.Table) -> pa.Table:
+    """The groups of `exact` whose noisy count is above the threshold (privacy/thresholds.py).
+
+    Which of them are left out where there are too many, and their order, follows from the keys and noisy counts that
+    passed: post-processing. Nothing may be left out before the noise, because one unit's groups could take the place of
+    others'.
+    """
+    decides = next(measure for measure in fragment.measures if measure.name == threshold.measure)
+    if delta_of(threshold, decides, fragment.bounding) > threshold.delta:
+        raise InternalError("The threshold is too low for its δ.")
+    exact = exact.filter(pc.greater_equal(exact.column(decides.name).cast(pa.int64()), threshold.least))
+    counts = _noisy_counts(decides, exact.column(decides.name))
+    exact = exact.set_column(exact.column_names.index(decides.name), decides.name, pa.array(counts))
+    groups = exact.filter(pa.array(counts > threshold.above))
+    by_keys = [(key.name, "ascending") for key in fragment.keys]
+    if groups.num_rows > threshold.most_groups:
+        groups = groups.sort_by([(decides.name, "descending"), *by_keys]).slice(0, threshold.most_groups)
+    groups = groups.sort_by(by_keys)
+    columns = {field.name: groups.column(field.name).cast(field.type) for field in fragment.cells.schema}
+    for measure in fragment.measures:
+        column = groups.column(measure.name)
+        if measure is not decides:
+            column = _released(measure, [one for value in column.to_pylist() for one in _numbers(measure, value)])
+        columns[measure.name] = column
+    return pa.table(columns)
+
+
+def _noisy_counts(measure: Measure, exact: pa.ChunkedArray) -> NDArray[np.int64]:
+    """In parts, because how many groups there are depends on the data, and lists of Python's integers are large."""
+    sums = exact.cast(pa.int64()).to_numpy()
+    parts = [_noised(measure, sums[start : start + _PART].tolist()) for start in range(0, len(sums), _PART)]
+    return np.concatenate([np.empty(0, np.int64), *(np.array(part, np.int64) for part in parts)])
+
+
+_PART = 100_000
 
 
 def _noised(measure: Measure, sums: list[int]) -> list[int]:

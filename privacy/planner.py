@@ -15,17 +15,20 @@ from privacy.canonical import canonical
 from privacy.catalog import PROVINCE, Catalog
 from privacy.domains import Cells, Domains, in_province
 from privacy.errors import DomainRefused, SyntaxRefused
-from privacy.fragment import Fragment, Key, Plan
+from privacy.fragment import Bounding, Fragment, Key, Mechanism, Plan
 from privacy.grouping import MAX_ROWS
 from privacy.measures import MOST_LEAVES
+from privacy.open_keys import check_open, count_units, most_groups, open_cells, open_form
 from privacy.parsing import parse
 from privacy.positions import shown
 from privacy.request import Request
 from privacy.split import Split, split
 from privacy.stability import choose_bounding
+from privacy.thresholds import DECIDES, choose_threshold
 
 _COARSER = (100, 12)  # leaves of a histogram where finer ones make too many cells
 _REMEMBERED = 64  # plans; each holds its cells
+_WITHIN = 1 - 1e-12  # so that rounded parts of δ never add up to more than the whole
 
 
 class Planner:
@@ -62,28 +65,50 @@ class Planner:
             cut, cells = self._fitting(bind(select, self._catalog), _names(select), request)
         except RecursionError:
             raise SyntaxRefused("The query is nested too deeply.", remedy="Write it with fewer parentheses.") from None
+        if not cells:
+            raise DomainRefused(
+                "WHERE is never true: the catalog has no such value, so every answer would be empty",
+                remedy="Compare with values of the column's domain: see `weir catalog`.",
+            )
         span = min(self._catalog.span(cut.relation.table), len(cells))
-        # ε and ρ both add up over the nodes that hold one unit.
-        spendable = Spendable(request.epsilon / span, zcdp_rho(request.epsilon, request.delta) / span)
+        # ε, ρ and δ all add up over the nodes that hold one unit.
+        spendable = Spendable(request.epsilon / span, zcdp_rho(request.epsilon, _noise_delta(cut, request)) / span)
         fragments = _best(cut, request, cells, spendable)
-        gaussian = any(measure.rho for fragment in fragments.values() for measure in fragment.measures)
-        delta = request.delta if gaussian else 0.0
+        if cut.decides:
+            fragments = _with_thresholds(fragments, cut, request, span)
+        charges = [fragment.charge for fragment in fragments.values()]
+        delta = request.delta if any(charge.rho or charge.delta for charge in charges) else 0.0
         per_node = max(fragment.epsilon for fragment in fragments.values())
         return Plan(fragments, cut.rest, request.epsilon, delta, per_node, span, _notes(cut, fragments))
 
     def _fitting(self, bound: exp.Select, names: tuple[str, ...], request: Request) -> tuple[Split, dict[str, Cells]]:
         """The split and its cells, with the finest histograms that a release has room for."""
+        cuts: list[Split] = []
         for most_leaves in (MOST_LEAVES, *_COARSER):
             cut = split(bound, names, self._catalog, request.options.weights, most_leaves=most_leaves)
+            cuts.append(cut)
+            last = not cut.rest.quantiles or most_leaves == _COARSER[-1]
             try:
-                return cut, self._cells(cut)
-            except DomainRefused:
-                if not cut.rest.quantiles or most_leaves == _COARSER[-1]:
-                    raise
+                cells = self._cells(cut, [key.reading.sql for key in cut.keys])
+            except DomainRefused as refusal:
+                if last:  # the second cut's histograms leave room for some hundred groups
+                    return self._open(cuts[:2][-1], request, refusal)
+                continue
+            many = _too_many_rows(cut, cells)
+            if many is None:
+                return cut, cells
+            if last:
+                raise many
         raise AssertionError("the loop returns or raises")
 
-    def _cells(self, cut: Split) -> dict[str, Cells]:
-        keys = [key.reading.sql for key in cut.keys]
+    def _open(self, cut: Split, request: Request, refusal: DomainRefused) -> tuple[Split, dict[str, Cells]]:
+        """The same where a threshold is to decide which cells there are, because nobody can list them."""
+        check_open(cut, delta=request.delta, refusal=refusal)
+        cells = open_cells([key.reading.facts.type for key in cut.keys])
+        return count_units(cut, request.options), dict.fromkeys(self._cells(cut, []), cells)
+
+    def _cells(self, cut: Split, keys: list[exp.Expr]) -> dict[str, Cells]:
+        """By province that WHERE does not exclude."""
         found: dict[str, Cells] = {}
         located, cells = _names_province(cut), None
         for number, province in enumerate(self._catalog.region.provinces):
@@ -91,12 +116,6 @@ class Planner:
                 cells = self._domains.cells(cut.relation, keys, province, measures=_numbers_per_cell(cut))
             if cells is not None:
                 found[province] = cells
-        if not found:
-            raise DomainRefused(
-                "WHERE is never true: the catalog has no such value, so every answer would be empty",
-                remedy="Compare with values of the column's domain: see `weir catalog`.",
-            )
-        _refuse_many_rows(cut, found)
         return found
 
 
@@ -117,17 +136,18 @@ def _names(select: exp.Select) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _refuse_many_rows(cut: Split, cells: dict[str, Cells]) -> None:
+def _too_many_rows(cut: Split, cells: dict[str, Cells]) -> DomainRefused | None:
     """Every grouping set has at most as many groups as there are cells in the region."""
     distinct = {found.digest: found.count for found in cells.values()}
     sets, groups = len(cut.rest.grouping_sets), sum(distinct.values())
     numbers = max(measure.tree.size if measure.tree is not None else 1 for measure in cut.measures)
-    if sets * groups * numbers > MAX_ROWS:
-        histograms = f", with histograms of {numbers} numbers," if numbers > 1 else ""
-        raise DomainRefused(
-            f"{sets} grouping sets of {groups:,} groups{histograms} are more than {MAX_ROWS:,} rows",
-            remedy="Name fewer: GROUPING SETS ((a, b), (a), ()); or group by coarser keys.",
-        )
+    if sets * groups * numbers <= MAX_ROWS:
+        return None
+    histograms = f", with histograms of {numbers} numbers," if numbers > 1 else ""
+    return DomainRefused(
+        f"{sets} grouping sets of {groups:,} groups{histograms} are more than {MAX_ROWS:,} rows",
+        remedy="Name fewer: GROUPING SETS ((a, b), (a), ()); or group by coarser keys.",
+    )
 
 
 def _best(cut: Split, request: Request, cells: dict[str, Cells], spendable: Spendable) -> dict[str, Fragment]:
@@ -141,7 +161,23 @@ def _best(cut: Split, request: Request, cells: dict[str, Cells], spendable: Spen
 
 
 def _error(fragments: dict[str, Fragment], cut: Split) -> float:
-    return sum(predicted_error(fragment.measures, cut.importance) for fragment in fragments.values())
+    errors = []
+    for fragment in fragments.values():
+        mechanism = fragment.measures[0].mechanism
+        errors.append(predicted_error(fragment.measures, _importance(cut, mechanism)))
+    return sum(errors)
+
+
+def _importance(cut: Split, mechanism: Mechanism) -> dict[str, float]:
+    """How much each measure matters; that of the count that decides also says which groups are shown at all."""
+    if not cut.decides:
+        return cut.importance
+    return cut.importance | {cut.decides: cut.importance.get(cut.decides, 0.0) + DECIDES[mechanism]}
+
+
+def _noise_delta(cut: Split, request: Request) -> float:
+    """The δ that Gaussian noise may spend: half of it where a threshold needs some too."""
+    return request.delta / 2 if cut.decides else request.delta
 
 
 def _names_province(cut: Split) -> bool:
@@ -167,9 +203,10 @@ def _with_gaussian_noise(
     fragments: dict[str, Fragment], cut: Split, request: Request, spendable: Spendable
 ) -> dict[str, Fragment]:
     """The same fragments, calibrated for the other mechanism."""
-    epsilon = zcdp_epsilon(spendable.rho, request.delta)
+    epsilon = zcdp_epsilon(spendable.rho, _noise_delta(cut, request))
+    importance = _importance(cut, "gaussian")
     measures = {
-        bounding: calibrate(cut.measures, bounding, cut.importance, spendable, "gaussian")
+        bounding: calibrate(cut.measures, bounding, importance, spendable, "gaussian")
         for bounding in {fragment.bounding for fragment in fragments.values()}
     }
     return {
@@ -178,15 +215,31 @@ def _with_gaussian_noise(
     }
 
 
+def _with_thresholds(fragments: dict[str, Fragment], cut: Split, request: Request, span: int) -> dict[str, Fragment]:
+    """The same fragments, each with the threshold that decides on its groups."""
+    most = most_groups([key.reading.facts.type for key in cut.keys], numbers=_numbers_per_cell(cut))
+    if cut.rest.grouping_sets:  # every set may have every group of every province
+        most = max(1, min(most, MAX_ROWS // (len(cut.rest.grouping_sets) * _numbers_per_cell(cut) * len(fragments))))
+    found: dict[str, Fragment] = {}
+    for province, fragment in fragments.items():
+        decides = next(measure for measure in fragment.measures if measure.name == cut.decides)
+        left = request.delta - _noise_delta(cut, request) if decides.rho else request.delta
+        delta = left / span * _WITHIN
+        threshold = choose_threshold(decides, fragment.bounding, delta=delta, most_groups=most)
+        found[province] = replace(fragment, threshold=threshold)
+    return found
+
+
 def _fragment(cut: Split, request: Request, province: str, cells: Cells, spendable: Spendable) -> Fragment:
-    bounding = choose_bounding(cut.relation, cut.keys, request.options, cells=cells.count)
+    groups = cells.count if cells.listed else None
+    bounding = choose_bounding(cut.relation, cut.keys, request.options, cells=groups)
     return Fragment(
         province=province,
         table=cut.relation.table_name,
         unit=cut.relation.table.unit,
-        relation=_relation_sql(cut, province, with_unit=bounding.form != "none"),
+        relation=_relation_sql(cut, province, bounding),
         keys=tuple(Key(key.name, key.reading.facts.type, key.label) for key in cut.keys),
-        measures=calibrate(cut.measures, bounding, cut.importance, spendable, "laplace"),
+        measures=calibrate(cut.measures, bounding, _importance(cut, "laplace"), spendable, "laplace"),
         bounding=bounding,
         epsilon=spendable.epsilon,
         cell_count=cells.count,
@@ -195,12 +248,15 @@ def _fragment(cut: Split, request: Request, province: str, cells: Cells, spendab
     )
 
 
-def _relation_sql(cut: Split, province: str, *, with_unit: bool) -> str:
+def _relation_sql(cut: Split, province: str, bounding: Bounding) -> str:
     relation = cut.relation
     items: dict[str, exp.Expr] = {}
-    if with_unit:
+    # Without bounding nobody asks for the unit, unless joins multiply its rows and it must be counted once.
+    if bounding.form != "none" or (cut.decides and bounding.max_rows > 1):
         items["u"] = exp.column(relation.table.unit_column, table=relation.alias)
-    items |= {key.name: in_province(key.reading.sql, relation, province) for key in cut.keys}
+    for key in cut.keys:
+        placed = in_province(key.reading.sql, relation, province)
+        items[key.name] = open_form(placed, key.reading.facts.type) if cut.decides else placed
     items |= {column.name: in_province(column.sql, relation, province) for column in cut.inputs}
     items = items or {"one": exp.Literal.number(1)}
     # Put together by hand: sqlglot's builders copy the tree at every step.
@@ -240,4 +296,10 @@ def _notes(cut: Split, fragments: dict[str, Fragment]) -> tuple[str, ...]:
         for measure in cut.measures
         if measure.tree is not None
     ]
+    above = [fragment.threshold.above for fragment in fragments.values() if fragment.threshold is not None]
+    if above:
+        notes.append(
+            f"Groups that too few {unit}s share are left out: a province shows those with more than {max(above):,} "
+            f"{unit}s, counted with noise. A province that leaves a group out adds nothing to it."
+        )
     return tuple(notes)

@@ -35,6 +35,7 @@ class Split:
 
     Attributes:
         importance: by measure, how its noise shows in the columns of the answer (see `measures.Lowered`).
+        decides: the measure whose noisy value decides which groups are released; empty where all groups are listed.
     """
 
     relation: Relation
@@ -43,6 +44,7 @@ class Split:
     measures: tuple[RawMeasure, ...]
     importance: dict[str, float]
     rest: Rest
+    decides: str = ""
 
 
 def split(

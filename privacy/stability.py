@@ -16,22 +16,26 @@ from privacy.split import KeyColumn
 _ROUNDED_UP = 1 + 1e-12  # more than floating point can lose in a root and a product
 
 
-def choose_bounding(relation: Relation, keys: tuple[KeyColumn, ...], options: Options, *, cells: int) -> Bounding:
+def choose_bounding(
+    relation: Relation, keys: tuple[KeyColumn, ...], options: Options, *, cells: int | None
+) -> Bounding:
     """The cheapest sound form (see privacy/bounding.py), from public facts alone.
 
     Args:
-        cells: how many groups there are at the node.
+        cells: how many groups there are at the node; None where nobody can say.
     """
     table, unit = relation.table, relation.table.unit
     if table.rows_per_unit is not None:
         rows = table.rows_per_unit * relation.multiplicity
         reason = f"one row per {unit}" + (f", of which the joins make at most {rows}" if rows > 1 else "")
-        return Bounding("none", rows, min(rows, cells), reason)
+        return Bounding("none", rows, rows if cells is None else min(rows, cells), reason)
     max_rows, max_groups = _limits(table, options)
     if not keys:
         return Bounding("clip", max_rows, 1, "one group")
     if all(_is_fixed(relation, key) for key in keys):
         return Bounding("clip", max_rows, 1, f"the key is fixed per {unit}")
+    if cells is None:
+        return Bounding("clip_and_limit", max_rows, max_groups, f"one {unit} may touch {max_groups} groups")
     if cells <= max_groups:
         return Bounding("clip", max_rows, cells, f"there are {cells} groups, no more than one {unit} may touch")
     return Bounding("clip_and_limit", max_rows, max_groups, f"one {unit} may touch {max_groups} of {cells} groups")
@@ -39,6 +43,8 @@ def choose_bounding(relation: Relation, keys: tuple[KeyColumn, ...], options: Op
 
 def sensitivity(measure: RawMeasure, bounding: Bounding) -> int:
     """L1 sensitivity in steps: the most by which one unit's rows change the whole vector of sums at a node."""
+    if measure.kind == "units":
+        return bounding.max_groups  # a unit counts once in a group, however many rows it has there
     rows = bounding.max_rows if bounding.form == "none" else bounding.max_rows * bounding.max_groups
     return _levels(measure) * rows * max(abs(measure.low), abs(measure.high))
 
@@ -49,6 +55,8 @@ def sensitivity_l2(measure: RawMeasure, bounding: Bounding) -> float:
     With `max_rows` rows in each of `max_groups` groups at most, the norm is largest when all groups are full:
     √max_groups × max_rows × max(|low|, |high|). Where rows are bounded in all, it is largest when all fall in one.
     """
+    if measure.kind == "units":
+        return math.sqrt(bounding.max_groups) * _ROUNDED_UP
     groups = 1 if bounding.form == "none" else bounding.max_groups
     largest = bounding.max_rows * max(abs(measure.low), abs(measure.high))
     return math.sqrt(_levels(measure) * groups) * largest * _ROUNDED_UP

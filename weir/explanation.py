@@ -36,12 +36,29 @@ class MeasurePlan:
 
 
 @dataclass(frozen=True)
+class ThresholdPlan:
+    """Which groups one node shows where nobody can list them beforehand.
+
+    Attributes:
+        above: a group is shown if its distinct units, counted with noise, are more than this.
+        least: a group of fewer units is not looked at.
+        delta: what the threshold costs: the chance that a group is shown that one unit alone makes large enough.
+        most_groups: of more groups, those with most units, by the noisy count, are shown.
+    """
+
+    above: int
+    least: int
+    delta: float
+    most_groups: int
+
+
+@dataclass(frozen=True)
 class NodePlan:
     """What one node would do.
 
     Attributes:
         bounding: `none`, `clip` or `clip_and_limit`, and why in `bounding_reason`.
-        cells: how many groups are answered, empty ones too.
+        cells: how many groups are answered, empty ones too; 0 where `threshold` decides which.
         cells_digest: equal where two nodes answer the same groups.
         relation: SQL of the rows that are aggregated, over the tables of the standard.
         engine_sql: SQL that the node's engine would run.
@@ -65,6 +82,7 @@ class NodePlan:
     engine_sql: str
     already_released: bool
     budget: Budget
+    threshold: ThresholdPlan | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,7 +92,7 @@ class Explanation:
     >>> print(con.explain("SELECT year, AVG(visits) FROM panel GROUP BY year", epsilon=0.5))
 
     Attributes:
-        epsilon, delta: what the query would cost the region; δ is 0 where all noise is Laplace.
+        epsilon, delta: what the query would cost the region; δ is 0 without Gaussian noise and thresholds.
         epsilon_per_node: what it would cost each node by itself.
         span: how many nodes may hold one person's records.
         nodes: the plans of the nodes that answered.
@@ -94,7 +112,7 @@ class Explanation:
 
     @property
     def merged_standard_errors(self) -> dict[str, float] | None:
-        """Predicted standard error of each measure over all nodes, by label.
+        """Predicted standard error of each measure over all nodes, by label, of a group that all of them answer.
 
         None where nodes answer different groups (`GROUP BY province`): each cell then has its own node's error.
         """

@@ -14,7 +14,7 @@ from weir.display_html import code, folded, missing_html, page, paragraph, table
 from weir.number_format import epsilon_text, error_text, guarantee_text
 
 if TYPE_CHECKING:
-    from weir.explanation import Explanation, NodePlan
+    from weir.explanation import Explanation, NodePlan, ThresholdPlan
 
 _NODE_HEADER = ("province", "rows of", "groups", "bounding", "ε", "left now", "largest ε", "engine")
 _NODE_RIGHT = {2, 4, 5, 6}
@@ -71,7 +71,7 @@ def _node_rows(plan: Explanation) -> list[list[str]]:
         [
             node.province,
             node.table,
-            f"{node.cells:,}",
+            f"{node.cells:,}" if node.threshold is None else f"with > {node.threshold.above:,} {node.unit}s",
             _FORMS.get(node.bounding, node.bounding),
             "0 (released before)" if node.already_released else epsilon_text(node.epsilon),
             epsilon_text(node.budget.epsilon_left),
@@ -106,6 +106,14 @@ def _legend(plan: Explanation) -> list[str]:
 
 def _reasons(plan: Explanation) -> Iterator[str]:
     yield from dict.fromkeys(map(_reason, plan.nodes))
+    yield from dict.fromkeys(_threshold(node.threshold, node.unit) for node in plan.nodes if node.threshold)
+
+
+def _threshold(threshold: ThresholdPlan, unit: str) -> str:
+    return (
+        f"Nobody can list these groups beforehand. A node shows those with more than {threshold.above:,} {unit}s, "
+        f"counted with noise; δ = {threshold.delta:.2g} at each node pays for that."
+    )
 
 
 def _reason(node: NodePlan) -> str:

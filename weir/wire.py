@@ -13,13 +13,14 @@ from protos.weir.v1 import fragment_pb2 as fragment
 from protos.weir.v1 import node_pb2 as node
 from weir.answer import Answer, Charge
 from weir.budget import Budget, Budgets, BudgetShare, Missing
-from weir.explanation import Explanation, MeasurePlan, NodePlan
+from weir.explanation import Explanation, MeasurePlan, NodePlan, ThresholdPlan
 from weir.progress import NodeDone, Progress, Started
 
 _KINDS: dict[int, Literal["count", "sum", "histogram"]] = {
     fragment.Measure.KIND_COUNT: "count",
     fragment.Measure.KIND_SUM: "sum",
     fragment.Measure.KIND_TREE: "histogram",
+    fragment.Measure.KIND_UNITS: "count",
 }
 _MECHANISMS = {
     fragment.Measure.MECHANISM_LAPLACE: "Laplace",
@@ -159,7 +160,12 @@ def _node_plan(message: coordinator.NodePlan) -> NodePlan:
         engine_sql=prepared.engine_sql,
         already_released=prepared.already_released,
         budget=_budget(prepared.budget),
+        threshold=_threshold(part.threshold) if part.HasField("threshold") else None,
     )
+
+
+def _threshold(message: fragment.Threshold) -> ThresholdPlan:
+    return ThresholdPlan(message.above, message.least, message.delta, message.most_groups)
 
 
 def _measure(message: fragment.Measure, part: fragment.Fragment) -> MeasurePlan:

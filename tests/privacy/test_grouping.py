@@ -116,7 +116,7 @@ def test_names_of_the_answer_never_change_the_order() -> None:
 )
 def test_refusals(sql: str, kind: type[QueryRefused], position: int | None, words: str) -> None:
     with pytest.raises(kind) as refusal:
-        plan(sql)
+        plan(sql, delta=0.0)
     assert words in refusal.value.message
     assert refusal.value.remedy
     if position is not None:

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Fragment(_message.Message):
-    __slots__ = ("province", "table", "unit", "relation", "keys", "measures", "bounding", "epsilon", "cell_count", "cells_digest")
+    __slots__ = ("province", "table", "unit", "relation", "keys", "measures", "bounding", "epsilon", "cell_count", "cells_digest", "threshold")
     PROVINCE_FIELD_NUMBER: _ClassVar[int]
     TABLE_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
@@ -19,6 +19,7 @@ class Fragment(_message.Message):
     EPSILON_FIELD_NUMBER: _ClassVar[int]
     CELL_COUNT_FIELD_NUMBER: _ClassVar[int]
     CELLS_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     province: str
     table: str
     unit: str
@@ -29,7 +30,22 @@ class Fragment(_message.Message):
     epsilon: float
     cell_count: int
     cells_digest: str
-    def __init__(self, province: _Optional[str] = ..., table: _Optional[str] = ..., unit: _Optional[str] = ..., relation: _Optional[str] = ..., keys: _Optional[_Iterable[_Union[Key, _Mapping]]] = ..., measures: _Optional[_Iterable[_Union[Measure, _Mapping]]] = ..., bounding: _Optional[_Union[Bounding, _Mapping]] = ..., epsilon: _Optional[float] = ..., cell_count: _Optional[int] = ..., cells_digest: _Optional[str] = ...) -> None: ...
+    threshold: Threshold
+    def __init__(self, province: _Optional[str] = ..., table: _Optional[str] = ..., unit: _Optional[str] = ..., relation: _Optional[str] = ..., keys: _Optional[_Iterable[_Union[Key, _Mapping]]] = ..., measures: _Optional[_Iterable[_Union[Measure, _Mapping]]] = ..., bounding: _Optional[_Union[Bounding, _Mapping]] = ..., epsilon: _Optional[float] = ..., cell_count: _Optional[int] = ..., cells_digest: _Optional[str] = ..., threshold: _Optional[_Union[Threshold, _Mapping]] = ...) -> None: ...
+
+class Threshold(_message.Message):
+    __slots__ = ("measure", "above", "least", "delta", "most_groups")
+    MEASURE_FIELD_NUMBER: _ClassVar[int]
+    ABOVE_FIELD_NUMBER: _ClassVar[int]
+    LEAST_FIELD_NUMBER: _ClassVar[int]
+    DELTA_FIELD_NUMBER: _ClassVar[int]
+    MOST_GROUPS_FIELD_NUMBER: _ClassVar[int]
+    measure: str
+    above: int
+    least: int
+    delta: float
+    most_groups: int
+    def __init__(self, measure: _Optional[str] = ..., above: _Optional[int] = ..., least: _Optional[int] = ..., delta: _Optional[float] = ..., most_groups: _Optional[int] = ...) -> None: ...
 
 class Key(_message.Message):
     __slots__ = ("name", "type", "label")
@@ -49,10 +65,12 @@ class Measure(_message.Message):
         KIND_COUNT: _ClassVar[Measure.Kind]
         KIND_SUM: _ClassVar[Measure.Kind]
         KIND_TREE: _ClassVar[Measure.Kind]
+        KIND_UNITS: _ClassVar[Measure.Kind]
     KIND_UNSPECIFIED: Measure.Kind
     KIND_COUNT: Measure.Kind
     KIND_SUM: Measure.Kind
     KIND_TREE: Measure.Kind
+    KIND_UNITS: Measure.Kind
     class Mechanism(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         MECHANISM_UNSPECIFIED: _ClassVar[Measure.Mechanism]
