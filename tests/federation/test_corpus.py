@@ -66,7 +66,8 @@ def test_bounded_attacks_have_the_same_outcome_with_and_without_the_person(
             answer = rich.sql(attack["sql"], epsilon=1.0)
         except weir.QueryRefused:
             continue
-        assert len(answer.df()) > 0
+        # Keys without a public list are shown only where enough persons share them, which may be nowhere.
+        assert len(answer.df()) > 0 or any("counted with noise" in note for note in answer.notes)
         assert all(math.isfinite(value) for value in _numbers(answer.df()))
 
 
