@@ -23,6 +23,8 @@ _LATER = {
     "sample": ("TABLESAMPLE", "Leave it out: noise is added by the nodes, sampling is not needed."),
     "into": ("INTO", "Weir only reads: leave INTO out."),
 }
+# One person's long text, joined to itself a thousand times, would take so much time or memory that it shows.
+MAX_CONCATENATIONS = 16
 _NOT_A_SELECT = "Write one SELECT with COUNT, SUM or AVG over a private table."
 
 
@@ -41,7 +43,18 @@ def parse(sql: str) -> exp.Select:
             raise _clause(name, value if isinstance(value, exp.Expr) else statement)
     if statement.args.get("kind") or statement.args.get("hint"):
         raise _clause("kind", statement)
+    _refuse_long_texts(statement)
     return statement
+
+
+def _refuse_long_texts(statement: exp.Select) -> None:
+    joined = list(statement.find_all(exp.DPipe))
+    if len(joined) > MAX_CONCATENATIONS:
+        raise ConstructRefused(
+            f"`||` stands {len(joined)} times; a query may have it {MAX_CONCATENATIONS} times",
+            remedy="Group by the columns themselves instead of their joined texts.",
+            position=position_of(joined[0]),
+        )
 
 
 def _statements(sql: str) -> list[exp.Expr | None]:

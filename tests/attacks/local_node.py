@@ -36,13 +36,14 @@ class LocalNode:
     releases: Releases
     engine: Engine
 
-    def exact(self, fragment: Fragment, *, sql_of: Fragment | None = None) -> pa.Table:
+    def exact(self, fragment: Fragment, *, sql_of: Fragment | None = None, large: bool = False) -> pa.Table:
         """The exact statistics behind a release, through the node's own SQL, views and engine.
 
         Args:
             sql_of: the fragment whose bounding is to be used instead, to plant a bug.
+            large: the SQL that nodes of large tables run.
         """
-        return self.engine.run(bounded_sql(sql_of or fragment, secret=SECRET))
+        return self.engine.run(bounded_sql(sql_of or fragment, secret=SECRET, large=large))
 
     def release(self, asked: Asked) -> Released:
         return self.releases.release(asked)

@@ -80,12 +80,16 @@ def test_corpus(target: Neighbours, attack: dict[str, str]) -> None:
 
 def test_attacks_are_answered_where_they_can_be(target: Neighbours) -> None:
     """`bounded` is not proved by refusing everything."""
-    answered = [
-        attack["id"] for attack in ATTACKS if attack["expect"] == "bounded" and target.assert_bounded(attack["sql"])
-    ]
-    assert {"attack-066", "attack-067", "attack-078", "attack-079", "attack-080", "attack-083", "attack-084"} <= {
-        *answered
-    }
+    answered = {attack["id"] for attack in ATTACKS if attack["expect"] == "bounded" and target.answers(attack["sql"])}
+    assert {
+        "attack-066",
+        "attack-067",
+        "attack-078",
+        "attack-079",
+        "attack-080",
+        "attack-083",
+        "attack-084",
+    } <= answered
 
 
 REFUSED = [
@@ -136,6 +140,7 @@ REFUSED = [
     "SELECT COUNT(*) FROM visits WHERE GEN_RANDOM_UUID() IS NULL",
     "SELECT COUNT(*) FROM visits WHERE visit_date < CURRENT_DATE",
     "SELECT COUNT(*) FROM visits WHERE REGEXP_MATCHES(kind, '(a+)+$')",
+    f"SELECT COUNT(*) FROM visits WHERE {'||'.join(['kind'] * 20)} = 'x'",
     "SELECT COUNT(*) FROM visits USING SAMPLE 1 ROWS",
     "SELECT COUNT(*) FROM visits WHERE CAST(kind AS INTEGER) = 1",
     "SELECT COUNT(*) FROM visits WHERE CAST(hospital AS DATE) IS NULL",
@@ -206,9 +211,9 @@ def test_more_that_is_refused(target: Neighbours, sql: str) -> None:
 @pytest.mark.parametrize("limits", [{}, {"max_rows": 2, "max_groups": 1}], ids=str)
 @pytest.mark.parametrize("sql", BOUNDED)
 def test_more_that_is_bounded(target: Neighbours, sql: str, limits: dict[str, int]) -> None:
-    target.assert_bounded(sql, **limits)
+    target.assert_bounded(sql, delta=0.0 if limits else 1e-9, **limits)
 
 
 def test_most_of_them_are_answered(target: Neighbours) -> None:
-    answered = [sql for sql in BOUNDED if target.assert_bounded(sql, delta=0.0)]
+    answered = [sql for sql in BOUNDED if target.answers(sql)]
     assert len(answered) > len(BOUNDED) * 2 / 3, [sql for sql in BOUNDED if sql not in answered]

@@ -160,13 +160,13 @@ AGGREGATES = ("SUM", "AVG", "MEDIAN", "VAR_POP")
 
 
 @given(_expressions(), st.sampled_from(AGGREGATES))
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=300, deadline=None, derandomize=True)
 def test_no_row_fails_or_passes_the_bounds(people: duckdb.DuckDBPyConnection, expression: str, aggregate: str) -> None:
     assert_sound(people, f"SELECT {aggregate}({expression}) FROM people")
 
 
 @given(_expressions())
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 def test_no_row_fails_where_a_divisor_meets_its_own_bound(people: duckdb.DuckDBPyConnection, expression: str) -> None:
     """1 / (x − b) for b at and just beyond the bounds that were inferred for x: the place where they are a hair wrong."""
     try:

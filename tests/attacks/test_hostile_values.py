@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pytest
 
 from privacy.errors import DataError
@@ -143,48 +142,57 @@ DAYS = pa.array([2**31 - 1, -(2**31) + 1, 2**31 - 2, -(2**31) + 2, 0, -719162, 2
 )
 DECIMAL = pa.decimal128(38, 10)
 
-# By column: a local type, and the worst values of it.
-HOSTILE: dict[str, tuple[str, pa.DataType, list[Any] | pa.Array]] = {
-    "age INTEGER": ("age", pa.int32(), [2**31 - 1, -(2**31), 101, -1, 30, None]),
-    "age BIGINT": ("age", pa.int64(), LONGS),
-    "age UBIGINT": ("age", pa.uint64(), [2**64 - 1, 2**63, 101, 0, None]),
-    "age TINYINT": ("age", pa.int8(), [-128, 127, None]),
-    "age DOUBLE": ("age", pa.float64(), [*FLOATS, 30.5, 1e19, -1e19]),
-    "age FLOAT": ("age", pa.float32(), [float("nan"), float("inf"), 3e38, 30.0]),
-    "age DECIMAL": ("age", DECIMAL, [Decimal("1e27"), Decimal("-1e27"), Decimal("30.5"), None]),
-    "age VARCHAR": ("age", pa.string(), TEXTS),
-    "age BOOLEAN": ("age", pa.bool_(), [True, False, None]),
-    "cost DOUBLE": ("cost", pa.float64(), [*FLOATS, 1000.0000001, 0.005]),
-    "cost FLOAT": ("cost", pa.float32(), [float("nan"), float("-inf"), 3e38, 1e-45]),
-    "cost BIGINT": ("cost", pa.int64(), LONGS),
-    "cost DECIMAL": ("cost", DECIMAL, [Decimal("1e27"), Decimal("-1e27"), Decimal("0.0000000001"), None]),
-    "cost VARCHAR": ("cost", pa.string(), TEXTS),
-    "amount BIGINT": ("amount", pa.int64(), LONGS),
-    "amount UBIGINT": ("amount", pa.uint64(), [2**64 - 1, 2**63, 0]),
-    "amount VARCHAR": ("amount", pa.string(), TEXTS),
-    "amount DOUBLE": ("amount", pa.float64(), FLOATS),
-    "wild DOUBLE": ("wild", pa.float64(), FLOATS),
-    "wild VARCHAR": ("wild", pa.string(), TEXTS),
-    "day DATE": ("day", pa.date32(), DAYS),
-    "day TIMESTAMP": (
-        "day",
-        pa.timestamp("us"),
-        pa.array([2**63 - 1, -(2**63) + 2, 0, None], pa.int64()).cast(pa.timestamp("us")),
-    ),
-    "day VARCHAR": ("day", pa.string(), TEXTS),
-    "any_day DATE": ("any_day", pa.date32(), DAYS),
-    "any_day TIMESTAMP": (
-        "any_day",
-        pa.timestamp("s"),
-        pa.array([2**33, -(2**40), 0, None], pa.int64()).cast(pa.timestamp("s")),
-    ),
-    "any_day VARCHAR": ("any_day", pa.string(), TEXTS),
-    "kind VARCHAR": ("kind", pa.string(), [*TEXTS, "A", "a ", "a\x00", "e"]),
-    "note VARCHAR": ("note", pa.string(), [*TEXTS, "x" * 100_000, "ß", "İ", "\ufeffx"]),
-    "flag BOOLEAN": ("flag", pa.bool_(), [True, False, None]),
-    "flag INTEGER": ("flag", pa.int32(), [2**31 - 1, -1, 0, None]),
-    "flag VARCHAR": ("flag", pa.string(), TEXTS),
+# Text that is no value of a column that must not be NULL forbids serving; these are values, or NULL.
+WORST_NUMBERS = ["inf", "-Infinity", "1e308", "-1e999", "1e-400", "nan", "0.005", None]
+WORST_DAYS = ["infinity", "-infinity", "5000000-01-01", "2023-05-06 (BC)", "2023-05-06", None]
+
+# By column: local types, and the worst values of each.
+HOSTILE: dict[str, list[tuple[pa.DataType, list[Any] | pa.Array]]] = {
+    "age": [
+        (pa.int32(), [2**31 - 1, -(2**31), 101, -1, 30, None]),
+        (pa.int64(), LONGS),
+        (pa.uint64(), [2**64 - 1, 2**63, 101, 0, None]),
+        (pa.int8(), [-128, 127, None]),
+        (pa.float64(), [*FLOATS, 30.5, 1e19, -1e19]),
+        (pa.float32(), [float("nan"), float("inf"), 3e38, 30.0]),
+        (DECIMAL, [Decimal("1e27"), Decimal("-1e27"), Decimal("30.5"), None]),
+        (pa.string(), WORST_NUMBERS),
+        (pa.bool_(), [True, False, None]),
+    ],
+    "cost": [
+        (pa.float64(), [*FLOATS, 1000.0000001, 0.005]),
+        (pa.float32(), [float("nan"), float("-inf"), 3e38, 1e-45]),
+        (pa.int64(), LONGS),
+        (DECIMAL, [Decimal("1e27"), Decimal("-1e27"), Decimal("0.0000000001"), None]),
+        (pa.string(), WORST_NUMBERS),
+    ],
+    "amount": [
+        (pa.int64(), LONGS),
+        (pa.uint64(), [2**64 - 1, 2**63, 0]),
+        (pa.string(), TEXTS),
+        (pa.float64(), FLOATS),
+    ],
+    "wild": [(pa.float64(), FLOATS), (pa.string(), TEXTS)],
+    "day": [
+        (pa.date32(), DAYS),
+        (pa.timestamp("us"), pa.array([2**63 - 1, -(2**63) + 2, 0, None], pa.int64()).cast(pa.timestamp("us"))),
+        (pa.string(), WORST_DAYS),
+    ],
+    "any_day": [
+        (pa.date32(), DAYS),
+        (pa.timestamp("s"), pa.array([2**33, -(2**40), 0, None], pa.int64()).cast(pa.timestamp("s"))),
+        (pa.string(), [*TEXTS, *WORST_DAYS]),
+    ],
+    "kind": [(pa.string(), ["a", "b", "c", "d"]), (pa.string(), [*TEXTS, "A", "a ", "a\x00", "e", "d"])],
+    "note": [(pa.string(), [*TEXTS, "x" * 100_000, "ß", "İ", "\ufeffx"])],
+    "flag": [
+        (pa.bool_(), [True, False, None]),
+        (pa.int32(), [2**31 - 1, -1, 0, None]),
+        (pa.string(), TEXTS),
+    ],
 }
+ROUNDS = max(map(len, HOSTILE.values()))
+ROWS = 130  # of the person; values of one column meet those of others in turn
 
 
 def _table(rows: list[Row], schema: dict[str, pa.DataType]) -> pa.Table:
@@ -195,51 +203,37 @@ def _with_column(rows: pa.Table, column: str, values: pa.Array) -> pa.Table:
     return rows.set_column(rows.column_names.index(column), column, values)
 
 
-def hostile_pair(column: str, kind: pa.DataType, worst: list[Any] | pa.Array) -> tuple[pa.Table, pa.Table]:
-    """With and without a person whose values of `column` are `worst`, in rows of every kind; others are sound."""
-    values = worst if isinstance(worst, pa.Array) else pa.array(worst, kind)
-    sound = pa.array([_sound(1)[column]], SCHEMA[column])
-    sound = sound.cast(kind, safe=False) if kind != SCHEMA[column] else sound
-    others = _with_column(_table([_sound(person) for person in OTHERS], SCHEMA), column, pa.concat_arrays([sound] * 3))
-    rows = [_sound(TARGET) | {"kind": "abcd"[place // len(values) % 4]} for place in range(len(values) * 4)]
-    theirs = _table(rows, SCHEMA)
-    theirs = _with_column(theirs, column, pa.concat_arrays([values] * 4))
-    if column == "kind":
-        theirs = _with_column(theirs, "age", pa.array([99] * len(rows), pa.int32()))
+def hostile_pair(number: int) -> tuple[pa.Table, pa.Table]:
+    """With and without a person whose values are the worst of round `number`'s types; the others are sound."""
+    others, theirs = _table([_sound(person) for person in OTHERS], SCHEMA), _table([_sound(TARGET)] * ROWS, SCHEMA)
+    for place, (column, variants) in enumerate(HOSTILE.items()):
+        kind, worst = variants[number % len(variants)]
+        values = worst if isinstance(worst, pa.Array) else pa.array(worst, kind)
+        turn = [(row * (2 * place + 1) + row // len(values)) % len(values) for row in range(ROWS)]
+        theirs = _with_column(theirs, column, values.take(pa.array(turn)))
+        sound = pa.array([_sound(1)[column]], SCHEMA[column]).cast(kind, safe=False)
+        others = _with_column(others, column, pa.concat_arrays([sound] * len(OTHERS)))
     return pa.concat_tables([others, theirs]), others
 
 
 def assert_all_bounded(pair: Neighbours) -> None:
-    """Of every query the exact statistics; the whole way of the first, because what follows them sees no value."""
+    """Of every query the exact statistics; the whole way of one, because what follows them sees no value."""
     assert pair.assert_bounded(QUERIES[2])
     for sql in QUERIES:
         assert pair.assert_bounded(sql, release=False), sql
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_values(tmp_path: Path, name: str) -> None:
-    column, kind, worst = HOSTILE[name]
-    present, absent = hostile_pair(column, kind, worst)
-    if column not in ("any_day", "note", "flag", "amount", "wild") and kind == pa.string():
-        # Text that is no value of a column that must not be NULL forbids serving: those rows are tried as far as they are.
-        present = _only_convertible(present, column)
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_hostile_values(tmp_path: Path, number: int) -> None:
+    present, absent = hostile_pair(number)
     with neighbours(tmp_path, CATALOG, {"visits": present}, {"visits": absent}, province="east") as pair:
         assert_all_bounded(pair)
-
-
-def _only_convertible(rows: pa.Table, column: str) -> pa.Table:
-    kept = {
-        "age": ("inf", "-Infinity", "1e308", "-1e999", "1e-400", "nan", None, "40"),
-        "cost": ("inf", "-Infinity", "1e308", "-1e999", "1e-400", "nan", None, "12.5"),
-        "day": ("infinity", "-infinity", "5000000-01-01", "2023-05-06 (BC)", None, "2023-05-06"),
-    }.get(column)
-    return rows if kept is None else rows.filter(pc.is_in(rows.column(column), pa.array(kept, pa.string())))
 
 
 IDENTIFIERS: dict[str, tuple[pa.DataType, list[Any]]] = {
     "BIGINT": (pa.int64(), [2**63 - 1, -(2**63), 0, -1, None]),
     "UBIGINT": (pa.uint64(), [2**64 - 1, 2**63, 0, None]),
-    "VARCHAR": (pa.string(), ["", " ", "-42", "1e308", "-1e400", "0x10", "1_0", "٣", "12,5", "9" * 400, "\x00", None]),
+    "VARCHAR": (pa.string(), ["", "-42", "1e308", "0x10", "٣", "9" * 400, None]),
 }
 
 

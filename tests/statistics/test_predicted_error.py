@@ -1,6 +1,6 @@
 """Standard errors that an answer states against the spread of fresh answers to the same question: within 5 %.
 
-20,000 answers give their spread to better than 0.8 %, and the mean of 25 stated errors has no more error: a true
+20,000 answers give their spread to better than 0.8 %, and the mean of 16 stated errors has no more error: a true
 statement is off by 5 % less than once in 1e6.
 """
 
@@ -28,7 +28,7 @@ from tests.statistics.copies import repeated, repeated_rows
 
 ANSWERS = 20_000
 COPIES = 1_000
-STATED = 25
+STATED = 16
 PEOPLE = 3_000
 
 QUERIES = {
