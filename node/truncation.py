@@ -97,7 +97,7 @@ def _cuts(engine: Engine, fragment: Fragment) -> tuple[Cut, ...]:
         rho=0.0,
         scale=0.0,
     )
-    bounded = replace(fragment, measures=(rows, *sums))
+    bounded = replace(fragment, measures=(rows, *sums), threshold=None)  # which would leave out whole groups
     unbounded = replace(bounded, bounding=replace(fragment.bounding, form="none"))
     whole, kept = (_totals(engine, part) for part in (unbounded, bounded))
     return tuple(Cut(measure.label, _value(measure, whole), _value(measure, kept)) for measure in bounded.measures)

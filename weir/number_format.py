@@ -52,7 +52,8 @@ def plain_text(value: object) -> str:
         return _plain_float(value)
     if isinstance(value, dt.datetime) and value.time() == dt.time():
         return str(value.date())
-    return str(value)
+    # Texts may come from data: none of them may move a terminal's cursor.
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(value))
 
 
 def key_text(value: object) -> str:

@@ -72,8 +72,9 @@ class Neighbours:
             self.assert_refused(sql)
             return False
         different = {replace(fragment, province=""): fragment for fragment in fragments.values()}
-        for fragment in different.values():
+        for fragment in map(with_all_groups, different.values()):
             one, other = self.with_person.exact(fragment), self.without.exact(fragment)
+            fragment = with_cells(fragment, one, other)
             assert_within(fragment, one, other)
             if release and fragment.bounding.form != "none":  # nodes of large tables come to the same numbers
                 for node, small in ((self.with_person, one), (self.without, other)):
@@ -135,6 +136,22 @@ def _planner(catalog: str) -> tuple[Catalog, Planner]:
 
 def table_of(released: Released) -> pa.Table:
     return pa.ipc.open_stream(released.release).read_all()
+
+
+def with_all_groups(fragment: Fragment) -> Fragment:
+    """Where a threshold decides, the fragment that looks at groups of single units too."""
+    threshold = fragment.threshold
+    return fragment if threshold is None else replace(fragment, threshold=replace(threshold, least=1))
+
+
+def with_cells(fragment: Fragment, one: pa.Table, other: pa.Table) -> Fragment:
+    """Where a threshold decides, the fragment with the cells that either table has."""
+    if fragment.threshold is None:
+        return fragment
+    keys = fragment.cells.column_names
+    both = [table.select(keys).cast(fragment.cells.schema) for table in (one, other)]
+    cells = pa.concat_tables(both).group_by(keys).aggregate([])
+    return replace(fragment, cells=cells, cell_count=cells.num_rows)
 
 
 def assert_within(fragment: Fragment, one: pa.Table, other: pa.Table) -> None:

@@ -60,6 +60,10 @@ QUERIES = [
     "SELECT COUNT(*) FROM visits WHERE UPPER(note) LIKE '%X%' OR LOWER(note) = 'x' OR note || amount = 'x1'",
     "SELECT cost > age AS k, COUNT(*), AVG(LN(1 + cost)) FROM visits GROUP BY k",
     "SELECT CORR(cost, age), REGR_SLOPE(cost, age) FROM visits",
+    "SELECT note, COUNT(*) FROM visits GROUP BY note",
+    "SELECT wild, amount, COUNT(*), SUM(cost) FROM visits GROUP BY ALL",
+    "SELECT any_day, flag, AVG(age) FROM visits GROUP BY ALL",
+    "SELECT -wild AS w, DATE_TRUNC('year', any_day) AS y, UPPER(note) || kind AS n, COUNT(*) FROM visits GROUP BY ALL",
 ]
 TARGET, OTHERS = 42, (1, 2, 3)
 Row = dict[str, Any]

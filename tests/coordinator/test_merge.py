@@ -1,5 +1,6 @@
 """Merging is an exact sum by key, whatever cells the nodes have and whatever the types of the keys."""
 
+import dataclasses
 import datetime as dt
 
 import pyarrow as pa
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from coordinator.merge import checked_release, merge
 from privacy.errors import InternalError
+from privacy.fragment import Fragment, Threshold
 from tests.coordinator.fakes import fragment, no_keys, release
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -90,6 +92,57 @@ def test_contributions_say_which_node_added_to_which_cell() -> None:
         ([0], {"m0": ("laplace", 5.0)}),
         ([1], {"m0": ("laplace", 3.0)}),
     ]
+
+
+def thresholded(province: str, *, measures: int = 2, most: int = 9) -> Fragment:
+    """A text key that nobody can list; m1 counts units and decides."""
+    plain = fragment(province, pa.table({"k0": pa.array([], pa.string())}), measures=measures)
+    return dataclasses.replace(plain, threshold=Threshold("m1", 10, 1, 1e-9, most))
+
+
+def test_a_cell_that_only_some_nodes_let_pass_is_the_sum_over_those() -> None:
+    fragments = {province: thresholded(province) for province in ("shanghai", "anhui", "jiangsu")}
+    releases = {
+        "shanghai": release(pa.table({"k0": ["b", "d", None]}), [1, 2, 3], [11, 12, 13]),
+        "anhui": release(pa.table({"k0": ["a", "d"]}), [10, 20], [21, 22]),
+        "jiangsu": release(pa.table({"k0": pa.array([], pa.string())}), [], []),
+    }
+    for province, answered in releases.items():
+        assert checked_release(fragments[province], answered) is answered
+    result = merge(fragments, releases)
+    assert result.table.to_pydict() == {
+        "cell": [0, 1, 2, 3],
+        "k0": ["a", "b", "d", None],
+        "m0": [10, 1, 22, 3],
+        "m1": [21, 11, 34, 13],
+    }
+    # In the order of the provinces' names; the error bars count no noise where a node released nothing.
+    assert [part.cells.tolist() for part in result.contributions] == [[0, 2], [], [1, 2, 3]]
+
+
+def test_nothing_may_pass_anywhere() -> None:
+    empty = release(pa.table({"k0": pa.array([], pa.string())}), [], [])
+    fragments = {province: thresholded(province) for province in ("shanghai", "anhui")}
+    result = merge(fragments, dict.fromkeys(fragments, empty))
+    assert result.table.num_rows == 0
+    assert result.table.schema.types == [pa.int64(), pa.string(), pa.int64(), pa.int64()]
+
+
+@pytest.mark.parametrize(
+    "answered",
+    [
+        release(pa.table({"k0": ["a", "b"]}), [1, 2], [11, 10]),
+        release(pa.table({"k0": ["a", "a"]}), [1, 2], [11, 12]),
+        release(pa.table({"k0": pa.array([None, None], pa.string())}), [1, 2], [11, 12]),
+        release(pa.table({"k0": ["a", "b", "c", "d"]}), [1, 2, 3, 4], [11, 12, 13, 14]),
+        release(pa.table({"k0": [1, 2]}), [1, 2], [11, 12]),
+        release(pa.table({"k0": ["a", "b"]}), [11, 12]),
+    ],
+    ids=["not above", "twice", "NULL twice", "too many", "another type", "no count"],
+)
+def test_what_the_threshold_cannot_have_let_pass_is_a_fault(answered: pa.Table) -> None:
+    with pytest.raises(InternalError, match="other cells"):
+        checked_release(thresholded("anhui", most=3), answered)
 
 
 @pytest.mark.parametrize(

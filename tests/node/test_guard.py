@@ -7,6 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from coordinator import wire as sent
+from node import wire as received
 from node.guard import Asked, Guard, QueryLimit, first_difference
 from privacy.accounting import Charge, zcdp_rho
 from privacy.errors import MismatchRefused, QueryRefused, RequestRefused
@@ -145,6 +147,29 @@ def test_forged_bounding_is_refused_by_name() -> None:
     forged = dataclasses.replace(honest.fragment.bounding, max_rows=1)
     with pytest.raises(MismatchRefused, match=r"fragment\.bounding\.max_rows"):
         guard().admit(with_fragment(honest, bounding=forged))
+
+
+OPEN = "SELECT cost, COUNT(*) FROM visits GROUP BY cost"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("measure", "m0"), ("above", 1), ("least", 99), ("delta", 1e-3), ("most_groups", 10**6)]
+)
+def test_a_forged_threshold_is_refused_by_name(field: str, value: Any) -> None:
+    honest = asked(OPEN, delta=1e-9)
+    assert honest.fragment.threshold is not None
+    forged = dataclasses.replace(honest.fragment.threshold, **{field: value})
+    with pytest.raises(MismatchRefused, match=rf"fragment\.threshold\.{field}"):
+        guard().admit(with_fragment(honest, threshold=forged))
+    with pytest.raises(MismatchRefused, match=r"fragment\.threshold"):
+        guard().admit(with_fragment(honest, threshold=None))
+
+
+def test_a_threshold_crosses_the_wire_unchanged() -> None:
+    for sql in (OPEN, COUNT):
+        honest = asked(sql, delta=1e-9)
+        message = sent.fragment_request(honest.request, honest.fragment, honest.catalog_digest)
+        assert received.asked(message).fragment == honest.fragment
 
 
 def test_equal_fragments_do_not_differ() -> None:

@@ -4,7 +4,9 @@ import math
 import pytest
 
 from privacy.noise import laplace_variance
+from protos.weir.v1 import fragment_pb2
 from tests.weir.fake_coordinator import explanation, plan
+from weir.explanation import ThresholdPlan
 from weir.wire import explanation_from
 
 
@@ -38,6 +40,22 @@ def test_the_text_tells_cost_error_reason_and_sql() -> None:
     assert "SQL at shanghai (alike at jiangsu)" in text
     assert text.count("GROUP BY") == 1
     assert "FROM merged" in text
+
+
+def test_a_threshold_stands_where_the_number_of_groups_would() -> None:
+    node = plan("shanghai")
+    node.fragment.cell_count = 0
+    node.fragment.threshold.CopyFrom(
+        fragment_pb2.Threshold(measure="m0", above=1322, least=60, delta=2.5e-10, most_groups=50_000)
+    )
+    found = explanation_from(explanation(nodes=[node, plan("jiangsu")]), "SELECT 1")
+    assert found.nodes[0].threshold == ThresholdPlan(1322, 60, 2.5e-10, 50_000)
+    assert found.nodes[1].threshold is None
+    text = " ".join(repr(found).split())
+    assert "with > 1,322 persons" in text
+    assert "shows those with more than 1,322 persons, counted with noise; δ = 2.5e-10 at each node" in text
+    assert "1,322" in found._repr_html_()
+    assert found.to_dict()["nodes"][0]["threshold"]["above"] == 1322
 
 
 def test_what_was_released_before_is_free() -> None:

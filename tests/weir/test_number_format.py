@@ -67,3 +67,8 @@ def test_epsilon_shows_no_digits_that_nobody_chose() -> None:
 
 def test_errors_by_themselves_have_two_digits() -> None:
     assert [error_text(e) for e in (0, 124.45, 0.0345, 1e20, math.inf)] == ["0", "120", "0.035", "1.0e+20", "inf"]
+
+
+def test_texts_from_data_cannot_steer_a_terminal() -> None:
+    assert key_text("\x1b[2J浙江\n\u202eab") == "\\x1b[2J浙江\\n\\u202eab"
+    assert key_text("a b · é") == "a b · é"
