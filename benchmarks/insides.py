@@ -37,7 +37,7 @@ _TIMEOUT_S = 60.0
 def node_parts(federation: Path, queries: Mapping[str, str], epsilon: float, rounds: int) -> Iterator[Figure]:
     """Prepare and Release of fresh questions at one node, and what of them is planning, ledger, engine and noise."""
     config = load_config(sorted((federation / "nodes").glob("*.toml"))[0])
-    planner, fresh = Planner(config.catalog), itertools.count(1_000_000)
+    planner, fresh = Planner(config.catalog), itertools.count(5_000_000)  # the daemons' ledger has none of these
     with closing(open_ledger(config)) as ledger, closing(Engine.open(config)) as engine:
         spent: Spent = defaultdict(float)
         releases = _watched(open_releases(config, ledger, engine), spent)

@@ -104,7 +104,8 @@ def _compared(con: weir.Connection, plain: duckdb.DuckDBPyConnection, rounds: in
             "theirs": partial(_noting, theirs, time.process_time, processor["theirs"]),
             "ours": partial(_noting, ours, partial(machine.processor_s, processes), processor["ours"]),
         }
-        taken, worked = in_turn(sides, rounds=rounds), samples(processor)
+        taken = in_turn(sides, rounds=rounds)
+        worked = samples({side: seconds[-rounds:] for side, seconds in processor.items()})  # without the warm-up
         yield Figure(f"{name}: plain DuckDB", "s", taken["theirs"])
         yield Figure(f"{name}: four nodes", "s", taken["ours"])
         yield Figure(f"{name}: ratio of time", "×", taken["ours"].over(taken["theirs"]))
