@@ -16,7 +16,7 @@ from node.guard import Asked
 from node.release import Released
 from privacy.catalog import Catalog, parse_catalog
 from privacy.errors import QueryRefused, WeirError
-from privacy.fragment import Fragment
+from privacy.fragment import Fragment, Threshold
 from privacy.noise import _dense
 from privacy.planner import Planner
 from privacy.request import Request
@@ -72,13 +72,13 @@ class Neighbours:
             self.assert_refused(sql)
             return False
         different = {replace(fragment, province=""): fragment for fragment in fragments.values()}
-        for fragment in map(with_all_groups, different.values()):
+        for fragment in different.values():
             one, other = self.with_person.exact(fragment), self.without.exact(fragment)
-            fragment = with_cells(fragment, one, other)
             assert_within(fragment, one, other)
             if release and fragment.bounding.form != "none":  # nodes of large tables come to the same numbers
                 for node, small in ((self.with_person, one), (self.without, other)):
-                    assert _dense(fragment, node.exact(fragment, large=True)) == _dense(fragment, small)
+                    wide = _over(fragment, small)
+                    assert _dense(wide, node.exact(fragment, large=True)) == _dense(wide, small)
         if release and self.province in fragments:
             self._assert_released_alike(Asked(request.encode(), fragments[self.province], self.catalog.digest))
         return True
@@ -97,8 +97,9 @@ class Neighbours:
         assert self.spent[0] == self.spent[1] > 0
         one, other = (table_of(reply) for reply in replies)
         assert one.schema == other.schema
-        keys = [key.name for key in asked.fragment.keys]
-        assert one.select(keys) == other.select(keys)
+        if asked.fragment.threshold is None:  # else the groups are part of what is noisy
+            keys = [key.name for key in asked.fragment.keys]
+            assert one.select(keys) == other.select(keys)
 
     def asked(self, sql: str, *, epsilon: float = 1.0, **fields: object) -> Asked:
         """What an honest coordinator sends."""
@@ -138,27 +139,12 @@ def table_of(released: Released) -> pa.Table:
     return pa.ipc.open_stream(released.release).read_all()
 
 
-def with_all_groups(fragment: Fragment) -> Fragment:
-    """Where a threshold decides, the fragment that looks at groups of single units too."""
-    threshold = fragment.threshold
-    return fragment if threshold is None else replace(fragment, threshold=replace(threshold, least=1))
-
-
-def with_cells(fragment: Fragment, one: pa.Table, other: pa.Table) -> Fragment:
-    """Where a threshold decides, the fragment with the cells that either table has."""
-    if fragment.threshold is None:
-        return fragment
-    keys = fragment.cells.column_names
-    both = [table.select(keys).cast(fragment.cells.schema) for table in (one, other)]
-    cells = pa.concat_tables(both).group_by(keys).aggregate([])
-    return replace(fragment, cells=cells, cell_count=cells.num_rows)
-
-
 def assert_within(fragment: Fragment, one: pa.Table, other: pa.Table) -> None:
     """The exact statistics, dense over the cells, differ by no more than declared: each measure and all together."""
+    sums = _common(fragment, fragment.threshold, one, other) if fragment.threshold is not None else (one, other)
     loss = 0.0
     for measure, with_person, without in zip(
-        fragment.measures, _dense(fragment, one), _dense(fragment, other), strict=True
+        fragment.measures, *(_dense(_over(fragment, sums[0]), table) for table in sums), strict=True
     ):
         changes = [ours - theirs for ours, theirs in zip(with_person, without, strict=True)]
         l1, l2 = sum(map(abs, changes)), math.sqrt(sum(change**2 for change in changes))
@@ -167,6 +153,31 @@ def assert_within(fragment: Fragment, one: pa.Table, other: pa.Table) -> None:
         if measure.scale:
             loss += l1 / measure.scale if measure.mechanism == "laplace" else (l2 / measure.scale) ** 2 / 2
     assert loss <= (fragment.charge.epsilon + fragment.charge.rho) * _ROUNDING
+
+
+def _over(fragment: Fragment, groups: pa.Table) -> Fragment:
+    """`fragment` with the groups of a result as its cells, where it has no list of its own."""
+    if fragment.threshold is None:
+        return fragment
+    cells = groups.select([key.name for key in fragment.keys])
+    return replace(fragment, cells=cells, cell_count=cells.num_rows)
+
+
+def _common(fragment: Fragment, threshold: Threshold, one: pa.Table, other: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """The groups that are looked at with and without the person.
+
+    Those that are looked at with the person alone are as many as one person may touch, and as small as can be: the
+    threshold's δ is for them (test_thresholds.py). None is looked at only without.
+    """
+    keys = [key.name for key in fragment.keys]
+    groups = [list(zip(*(table.column(key).to_pylist() for key in keys), strict=True)) for table in (one, other)]
+    known = [{repr(group) for group in side} for side in groups]  # by their texts: NaN is not itself
+    assert known[1] <= known[0]
+    own = [repr(group) not in known[1] for group in groups[0]]
+    assert sum(own) <= fragment.bounding.max_groups
+    counts = one.filter(pa.array(own, pa.bool_())).column(threshold.measure).to_pylist()
+    assert all(int(count) == threshold.least for count in counts)
+    return one.filter(pa.array([not mine for mine in own], pa.bool_())), other
 
 
 def _refusal(attempt: Callable[..., object], asked: object) -> str:

@@ -60,10 +60,12 @@ QUERIES = [
     "SELECT COUNT(*) FROM visits WHERE UPPER(note) LIKE '%X%' OR LOWER(note) = 'x' OR note || amount = 'x1'",
     "SELECT cost > age AS k, COUNT(*), AVG(LN(1 + cost)) FROM visits GROUP BY k",
     "SELECT CORR(cost, age), REGR_SLOPE(cost, age) FROM visits",
-    "SELECT note, COUNT(*) FROM visits GROUP BY note",
-    "SELECT wild, amount, COUNT(*), SUM(cost) FROM visits GROUP BY ALL",
-    "SELECT any_day, flag, AVG(age) FROM visits GROUP BY ALL",
-    "SELECT -wild AS w, DATE_TRUNC('year', any_day) AS y, UPPER(note) || kind AS n, COUNT(*) FROM visits GROUP BY ALL",
+    # keys that nobody can list
+    "SELECT note, COUNT(*), SUM(cost) FROM visits GROUP BY note",
+    "SELECT amount, any_day, COUNT(*) FROM visits GROUP BY amount, any_day",
+    "SELECT wild, AVG(age) FROM visits GROUP BY wild",
+    "SELECT cost / (age - 30) AS k, COUNT(*), MEDIAN(age // 20) FROM visits GROUP BY k",
+    "SELECT UPPER(note) || kind AS k, DATE_TRUNC('week', any_day) AS w, COUNT(*) FROM visits GROUP BY k, w",
 ]
 TARGET, OTHERS = 42, (1, 2, 3)
 Row = dict[str, Any]
