@@ -163,7 +163,7 @@ def _best(cut: Split, request: Request, cells: dict[str, Cells], spendable: Spen
 def _error(fragments: dict[str, Fragment], cut: Split) -> float:
     errors = []
     for fragment in fragments.values():
-        mechanism = fragment.measures[0].mechanism
+        mechanism: Mechanism = "gaussian" if fragment.charge.rho else "laplace"
         errors.append(predicted_error(fragment.measures, _importance(cut, mechanism)))
     return sum(errors)
 

@@ -25,6 +25,7 @@ hold ours against it.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -64,8 +65,7 @@ def delta_of(threshold: Threshold, measure: Measure, bounding: Bounding) -> floa
 def tail(mechanism: Mechanism, scale: float, steps: int) -> float:
     """P[Z ≥ steps] of the noise Z, for steps ≥ 1; never too small, and too large by no more than its rounding."""
     assert steps >= 1
-    exact = _laplace_tail(scale, steps) if mechanism == "laplace" else _gaussian_tail(scale, steps)
-    return exact * _ROUNDED_UP
+    return _TAILS[mechanism](scale, steps) * _ROUNDED_UP
 
 
 def _steps(mechanism: Mechanism, scale: float, chance: float) -> int:
@@ -107,3 +107,6 @@ def _gaussian_tails(scale: float) -> NDArray[np.float64]:
     above = np.cumsum(mass[::-1])[::-1]  # the smallest first, so that nothing is lost
     tails: NDArray[np.float64] = above / (2 * above[0] - 1)
     return tails
+
+
+_TAILS: dict[Mechanism, Callable[[float, int], float]] = {"laplace": _laplace_tail, "gaussian": _gaussian_tail}
