@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PACKAGES := weir coordinator node privacy protos
 
 .PHONY: demo test soak lint bench protos lock clean
 

@@ -11,7 +11,7 @@ from grpc import aio
 
 from coordinator import wire
 from coordinator.merge import checked_release
-from privacy.errors import InternalError, MismatchRefused, UnavailableError, WeirError
+from privacy.errors import ERROR_KEY, InternalError, MismatchRefused, UnavailableError, WeirError
 from privacy.request import PLANNER_VERSION
 from protos.weir.v1 import node_pb2_grpc
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from coordinator.replies import Budget, Identity, Prepared, Released
     from privacy.fragment import Fragment
 
-ERROR_KEY = "weir-error-bin"
 MESSAGE_BYTES = 64 * 2**20
 RECONNECT_S = 2.0  # how long a broken connection may take to come back before a release is given up
 _CHANNEL_OPTIONS = (

@@ -13,9 +13,9 @@ import grpc
 
 from coordinator import wire
 from coordinator.explain import explanation
-from coordinator.node_link import ERROR_KEY
 from coordinator.query import answer
 from privacy.errors import (
+    ERROR_KEY,
     BudgetRefused,
     ConfigError,
     DataError,

@@ -25,7 +25,7 @@ from node.ledger import key_path
 from node.signing import load_key
 from privacy.errors import BudgetRefused, ConfigError, LedgerError
 
-_SLACK_PPM = 1  # another version of OpenDP may convert ρ to a slightly different ε
+_SLACK_PPM = 1  # the floats of another machine may convert ρ to a slightly different ε
 
 
 @dataclass(frozen=True)

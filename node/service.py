@@ -15,6 +15,7 @@ import grpc.aio
 from node import wire
 from node.release import Releases
 from privacy.errors import (
+    ERROR_KEY,
     BudgetRefused,
     InternalError,
     QueryRefused,
@@ -27,7 +28,6 @@ from protos.weir.v1 import node_pb2, node_pb2_grpc
 
 log = logging.getLogger(__name__)
 
-ERROR_KEY = "weir-error-bin"
 _LONGEST = 600  # characters of a message: trailing metadata is limited to some kilobytes
 _STATUS: tuple[tuple[type[WeirError], grpc.StatusCode], ...] = (
     (RequestRefused, grpc.StatusCode.INVALID_ARGUMENT),

@@ -97,7 +97,7 @@ def _leaves_sql(fragment: Fragment, tree: Measure, keys: str, secret: str, *, la
         order = f"HASH(u, {tree.input}, '{secret}'), {tree.input}"
         limit = f"ROW_NUMBER() OVER (PARTITION BY u{_also(keys)} ORDER BY {order}) <= {bounding.max_rows}"
         if bounding.form == "clip_and_limit":
-            order = f"HASH(u, {keys}, '{secret}'), {keys}"
+            order = _order_of_groups(keys, secret)
             limit += f" AND DENSE_RANK() OVER (PARTITION BY u ORDER BY {order}) <= {bounding.max_groups}"
         if large:
             heavy, light = _with_heavy(fragment), f"{rows} AND NOT {_IS_HEAVY}"
@@ -130,10 +130,14 @@ def _per_unit(fragment: Fragment, keys: str, secret: str, *, where: str = "") ->
     per_unit = f"SELECT {units}{sums} FROM ({fragment.relation}) AS r{where} GROUP BY {units}"
     if fragment.bounding.form != "clip_and_limit":
         return per_unit
-    # Ties of the hash fall back to the keys, so that the choice is the same each time.
-    order = f"HASH(u, {keys}, '{secret}'), {keys}"
+    order = _order_of_groups(keys, secret)
     kept = f"ROW_NUMBER() OVER (PARTITION BY u ORDER BY {order}) <= {fragment.bounding.max_groups}"
     return f"SELECT *, {kept} AS kept FROM ({per_unit}) AS s"
+
+
+def _order_of_groups(keys: str, secret: str) -> str:
+    """By which a unit's groups are kept; ties fall back to the keys, so that the choice is the same each time."""
+    return f"HASH(u, {keys}, '{secret}'), {keys}"
 
 
 def _shares(fragment: Fragment) -> dict[str, str]:

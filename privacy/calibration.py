@@ -22,7 +22,7 @@ from privacy.noise import gaussian_scale, laplace_scale, variance
 from privacy.stability import sensitivity, sensitivity_l2
 
 _HIDDEN = 0.1  # importance of a measure that only HAVING or ORDER BY looks at
-_WITHIN = 1 - 1e-12  # so that rounded shares never add up to more than the whole
+WITHIN = 1 - 1e-12  # so that rounded shares, of ε, ρ or δ, never add up to more than the whole
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def calibrate(
     """The measures with their shares of the budget and their noise."""
     shares = _shares(raws, bounding, importance, mechanism)
     return tuple(
-        _measure(raw, bounding, spendable, mechanism, share * _WITHIN) for raw, share in zip(raws, shares, strict=True)
+        _measure(raw, bounding, spendable, mechanism, share * WITHIN) for raw, share in zip(raws, shares, strict=True)
     )
 
 

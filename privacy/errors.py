@@ -26,6 +26,8 @@ import json
 from dataclasses import dataclass
 from typing import ClassVar
 
+ERROR_KEY = "weir-error-bin"  # of gRPC's trailing metadata: the error, as `WeirError.to_json` writes it
+
 
 @dataclass(frozen=True)
 class Position:

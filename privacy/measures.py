@@ -39,6 +39,11 @@ class RawMeasure:
     centre: int
     tree: Tree | None = None
 
+    @property
+    def width(self) -> int:
+        """How many numbers one cell has of it."""
+        return self.tree.size if self.tree is not None else 1
+
 
 @dataclass(frozen=True)
 class Input:
@@ -250,9 +255,13 @@ def scaled(value: exp.Expr, grid: float) -> exp.Expr:
     inverse = 1 / grid
     if grid == 1:
         return value
-    if inverse > 1 and abs(inverse - round(inverse)) < 1e-9 * inverse:
+    if inverse > 1 and _is_whole(inverse):
         return exp.Div(this=value, expression=number(round(inverse) if inverse < _EXACT else inverse))
     return exp.Mul(this=value, expression=number(grid))
+
+
+def _is_whole(inverse: float) -> bool:
+    return abs(inverse - round(inverse)) < 1e-9 * inverse
 
 
 def number(value: float) -> exp.Expr:
@@ -299,7 +308,7 @@ def _integer(reading: Reading, grid: float, centre: int, low: int, high: int) ->
         value = exp.Mul(this=cast(value, "BIGINT"), expression=number(round(1 / grid)))
     elif reading.facts.type == "DOUBLE" or grid != 1:
         inverse = 1 / grid
-        whole = abs(inverse - round(inverse)) < 1e-9 * inverse
+        whole = _is_whole(inverse)
         ratio = exp.Mul if whole else exp.Div
         steps = ratio(this=grouped(value), expression=number(float(round(inverse)) if whole else grid))
         value = cast(exp.Round(this=steps if grid != 1 else value), "BIGINT")

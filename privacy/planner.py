@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from privacy.accounting import zcdp_epsilon, zcdp_rho
 from privacy.binding import bind
-from privacy.calibration import Spendable, calibrate, predicted_error
+from privacy.calibration import WITHIN, Spendable, calibrate, predicted_error
 from privacy.canonical import canonical
 from privacy.catalog import PROVINCE, Catalog
 from privacy.domains import Cells, Domains, in_province
@@ -28,7 +28,6 @@ from privacy.thresholds import DECIDES, choose_threshold
 
 _COARSER = (100, 12)  # leaves of a histogram where finer ones make too many cells
 _REMEMBERED = 64  # plans; each holds its cells
-_WITHIN = 1 - 1e-12  # so that rounded parts of δ never add up to more than the whole
 
 
 class Planner:
@@ -120,7 +119,7 @@ class Planner:
 
 
 def _numbers_per_cell(cut: Split) -> int:
-    return sum(measure.tree.size if measure.tree is not None else 1 for measure in cut.measures)
+    return sum(measure.width for measure in cut.measures)
 
 
 def _names(select: exp.Select) -> tuple[str, ...]:
@@ -140,7 +139,7 @@ def _too_many_rows(cut: Split, cells: dict[str, Cells]) -> DomainRefused | None:
     """Every grouping set has at most as many groups as there are cells in the region."""
     distinct = {found.digest: found.count for found in cells.values()}
     sets, groups = len(cut.rest.grouping_sets), sum(distinct.values())
-    numbers = max(measure.tree.size if measure.tree is not None else 1 for measure in cut.measures)
+    numbers = max(measure.width for measure in cut.measures)
     if sets * groups * numbers <= MAX_ROWS:
         return None
     histograms = f", with histograms of {numbers} numbers," if numbers > 1 else ""
@@ -224,7 +223,7 @@ def _with_thresholds(fragments: dict[str, Fragment], cut: Split, request: Reques
     for province, fragment in fragments.items():
         decides = next(measure for measure in fragment.measures if measure.name == cut.decides)
         left = request.delta - _noise_delta(cut, request) if decides.rho else request.delta
-        delta = left / span * _WITHIN
+        delta = left / span * WITHIN
         threshold = choose_threshold(decides, fragment.bounding, delta=delta, most_groups=most)
         found[province] = replace(fragment, threshold=threshold)
     return found

@@ -21,13 +21,11 @@ class PublicJoin:
     Attributes:
         sql: the join, in total form.
         alias: of the public table.
-        optional: LEFT JOIN, so that its columns may be NULL.
         multiplicity: the most rows that one private row may become.
     """
 
     sql: exp.Join
     alias: str
-    optional: bool
     multiplicity: int
 
 
@@ -164,7 +162,7 @@ def _public_join(node: exp.Join, alias: str, tables: dict[str, Table], reader: R
     side = node.side or None
     on = exp.and_(*(condition(reader, pair).sql for pair in pairs if pair is not None), copy=False)
     sql = exp.Join(this=node.this.copy(), on=on, side=side)
-    return PublicJoin(sql, alias, side == "LEFT", max(counts.values(), default=1))
+    return PublicJoin(sql, alias, max(counts.values(), default=1))
 
 
 def _is_public(pair: exp.Expr | None, tables: dict[str, Table]) -> bool:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import grpc
 
-from privacy.errors import InternalError, UnavailableError, WeirError
-
-ERROR_KEY = "weir-error-bin"  # trailing metadata: the typed error as JSON
+from privacy.errors import ERROR_KEY, InternalError, UnavailableError, WeirError
 
 _UNAVAILABLE = {
     grpc.StatusCode.UNAVAILABLE: (

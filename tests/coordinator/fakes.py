@@ -13,9 +13,10 @@ import pyarrow as pa
 from grpc import aio
 
 from coordinator.fanout import FanOut
-from coordinator.node_link import ERROR_KEY, NodeLink
+from coordinator.node_link import NodeLink
 from coordinator.question import Tools
 from coordinator.rest import RestEngine
+from privacy.errors import ERROR_KEY
 from privacy.fragment import Bounding, Fragment, Key, Measure, OutputColumn, Plan, Rest
 from privacy.request import PLANNER_VERSION, Request
 from protos.weir.v1 import node_pb2, node_pb2_grpc

@@ -19,10 +19,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from coordinator.config import load_config
-from coordinator.node_link import ERROR_KEY
 from coordinator.serve import Daemon
 from coordinator.service import ERROR_CHARACTERS, CoordinatorService
-from privacy.errors import ConfigError, ConstructRefused, InternalError, Position, SyntaxRefused, WeirError
+from privacy.errors import ERROR_KEY, ConfigError, ConstructRefused, InternalError, Position, SyntaxRefused, WeirError
 from protos.weir.v1 import coordinator_pb2, coordinator_pb2_grpc
 from tests.coordinator.fakes import (
     FakeNode,

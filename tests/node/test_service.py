@@ -22,10 +22,10 @@ from node.engine import Engine
 from node.guard import Asked
 from node.one_at_a_time import OneAtATime
 from node.release import Releases
-from node.service import ERROR_KEY, NodeService, status_of
+from node.service import NodeService, status_of
 from privacy import errors
 from privacy.bounding import bounded_sql
-from privacy.errors import WeirError
+from privacy.errors import ERROR_KEY, WeirError
 from privacy.fragment import Fragment
 from privacy.noise import noisy
 from privacy.request import PLANNER_VERSION
