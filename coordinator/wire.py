@@ -24,6 +24,7 @@ _KINDS = {
 }
 _MECHANISMS = {
     "laplace": fragment_pb2.Measure.MECHANISM_LAPLACE,
+    "laplace_pair": fragment_pb2.Measure.MECHANISM_LAPLACE_PAIR,
     "gaussian": fragment_pb2.Measure.MECHANISM_GAUSSIAN,
 }
 _FORMS = {
@@ -82,6 +83,7 @@ def _measure(measure: Measure) -> fragment_pb2.Measure:
         epsilon=measure.epsilon,
         rho=measure.rho,
         scale=measure.scale,
+        total=measure.total,
     )
 
 

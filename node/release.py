@@ -90,7 +90,7 @@ def release_id(fragment: Fragment, *, snapshot: str, catalog_digest: str) -> str
 
 def _nameless(part: Any) -> dict[str, Any]:
     """A key, a measure or the bounding without what is only said to people: a name changes no number."""
-    return {name: value for name, value in asdict(part).items() if name not in ("label", "reason")}
+    return {name: value for name, value in asdict(part).items() if name not in ("label", "total", "reason")}
 
 
 @dataclass(frozen=True)

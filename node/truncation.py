@@ -100,13 +100,21 @@ def _cuts(engine: Engine, fragment: Fragment) -> tuple[Cut, ...]:
     bounded = replace(fragment, measures=(rows, *sums), threshold=None)  # which would leave out whole groups
     unbounded = replace(bounded, bounding=replace(fragment.bounding, form="none"))
     whole, kept = (_totals(engine, part) for part in (unbounded, bounded))
-    return tuple(Cut(measure.label, _value(measure, whole), _value(measure, kept)) for measure in bounded.measures)
+    shown = [(measure, measure.label, _value) for measure in bounded.measures if measure.label]
+    shown += [(measure, measure.total, _sum) for measure in bounded.measures if measure.total]
+    return tuple(Cut(label, value(measure, whole), value(measure, kept)) for measure, label, value in shown)
+
+
+def _sum(measure: Measure, totals: dict[str, int]) -> float:
+    """A total in the measure's own unit."""
+    shift = measure.centre * totals[measure.weight] if measure.weight is not None else 0
+    return (totals[measure.name] + shift) * measure.grid
 
 
 def _value(measure: Measure, totals: dict[str, int]) -> float:
-    """A total in the measure's own unit; of an average, the mean."""
+    """The same; of an average, the mean."""
     if measure.weight is None:
-        return totals[measure.name] * measure.grid
+        return _sum(measure, totals)
     rows = totals[measure.weight]
     return (measure.centre + totals[measure.name] / rows) * measure.grid if rows else 0.0
 

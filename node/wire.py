@@ -22,6 +22,7 @@ _KINDS: dict[int, Kind] = {
 }
 _MECHANISMS: dict[int, Mechanism] = {
     fragment_pb2.Measure.MECHANISM_LAPLACE: "laplace",
+    fragment_pb2.Measure.MECHANISM_LAPLACE_PAIR: "laplace_pair",
     fragment_pb2.Measure.MECHANISM_GAUSSIAN: "gaussian",
 }
 _FORMS: dict[int, Literal["none", "clip", "clip_and_limit"]] = {
@@ -75,6 +76,7 @@ def _measure(message: fragment_pb2.Measure) -> Measure:
         epsilon=message.epsilon,
         rho=message.rho,
         scale=message.scale,
+        total=message.total,
     )
 
 

@@ -15,7 +15,9 @@ from privacy.accounting import Charge
 from privacy.trees import Rank, Tree
 
 Kind = Literal["count", "sum", "tree", "units"]
-Mechanism = Literal["laplace", "gaussian"]  # discrete Laplace (pure ε-DP), discrete Gaussian (zCDP)
+# Discrete Laplace (pure ε-DP); the same for a count and a centred sum of its rows at once (privacy/pairs.py); discrete
+# Gaussian (zCDP).
+Mechanism = Literal["laplace", "laplace_pair", "gaussian"]
 
 MAX_CELLS = 100_000  # cells (groups × measures) of one release: the noise takes about 10 µs each
 
@@ -43,12 +45,15 @@ class Measure:
         weight: the `count` measure of the same rows that scales a unit with too many rows down; None clips instead.
         grid: value of one step.
         centre: steps that were taken off each row, to be added back as `centre × weight`.
+        total: the label of a sum that is computed so; empty where there is none. Where `label` is empty there is no
+            mean, only that sum.
         mechanism: of its noise.
         sensitivity, sensitivity_l2: L1 and L2, in steps: the most by which one unit changes the whole vector at this
             node.
         epsilon: this measure's share of the fragment's ε, if its noise is Laplace; else 0.
         rho: this measure's share of the fragment's ρ, if its noise is Gaussian; else 0.
-        scale: of the noise, in steps: `sensitivity / epsilon`, or `sensitivity_l2 / √(2 rho)`.
+        scale: of the noise, in steps: `sensitivity / epsilon`, or `sensitivity_l2 / √(2 rho)`; of a pair's
+            noise, that of each of the two Laplace draws that it is the sum of, with the ε of both measures.
     """
 
     name: str
@@ -67,6 +72,7 @@ class Measure:
     epsilon: float
     rho: float
     scale: float
+    total: str = ""
 
     @property
     def width(self) -> int:

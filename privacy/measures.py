@@ -38,6 +38,7 @@ class RawMeasure:
     grid: float
     centre: int
     tree: Tree | None = None
+    total: str = ""
 
     @property
     def width(self) -> int:
@@ -72,11 +73,24 @@ class MeasureBook:
     Args:
         relation: whose rows are aggregated.
         most_leaves: of one histogram.
+        from_means: sums that are to be computed from a mean and a count, of the `derivable` of the query's first book.
+        levels: whether groups are rolled up; then sums of integers are no `derivable`, because rounded at each level
+            the levels would not agree.
     """
 
-    def __init__(self, relation: Relation, *, most_leaves: int = MOST_LEAVES) -> None:
+    def __init__(
+        self,
+        relation: Relation,
+        *,
+        most_leaves: int = MOST_LEAVES,
+        from_means: frozenset[str] = frozenset(),
+        levels: bool = False,
+    ) -> None:
         self._relation = relation
         self._most_leaves = most_leaves
+        self._from_means = from_means
+        self._levels = levels
+        self._sums: dict[str, str | None] = {}  # by input of a sum, the input of the count of the same rows
         self._quantiles: dict[tuple[str, Rank], Quantile] = {}
         self.reader: Reader = relation.reader
         self._inputs: dict[str, Input] = {}
@@ -96,29 +110,60 @@ class MeasureBook:
 
     def count(self, value: exp.Expr, kept: exp.Expr | None, *, label: str) -> RawMeasure:
         """Rows in which `value` is not NULL and `kept` (in total form) is true."""
+        counted = self._counted(value, kept)
+        return self._measure("count", self._input(counted) if counted is not None else None, 0, 1, label=label)
+
+    def _counted(self, value: exp.Expr, kept: exp.Expr | None) -> exp.Expr | None:
+        """What is not NULL in the rows of that count; None where all rows are."""
         present = None
         if not isinstance(value, exp.Star):
             reading = self.reader.read(value)
             if reading.facts.nullable:
                 present = exp.Not(this=exp.Is(this=grouped(reading.sql), expression=exp.Null()))
         tests = [test for test in (kept, present) if test is not None]
-        if not tests:
-            return self._measure("count", None, 0, 1, label=label)
-        counted = exp.Case(ifs=[exp.If(this=exp.and_(*tests), true=integer(1))])
-        return self._measure("count", self._input(counted), 0, 1, label=label)
+        return exp.Case(ifs=[exp.If(this=exp.and_(*tests), true=integer(1))]) if tests else None
 
     def total(self, node: exp.Expr, kept: exp.Expr | None, *, label: str) -> Lowered:
         """Σ of `node` over the rows in which `kept` is true."""
         reading = self.number(node)
         grid = self._grid(node, reading.facts)
         low, high = _steps(reading.facts, grid)
-        column = self._input(_kept(_integer(reading, grid, 0, low, high), kept))
+        summed = _kept(_integer(reading, grid, 0, low, high), kept)
+        text = summed.sql(dialect="duckdb")
+        if text in self._from_means:
+            return self._total_from_mean(node, kept, reading.facts, label=label)
+        if low < high and (reading.facts.type == "DOUBLE" or not self._levels):
+            counted = self._counted(node, kept)
+            self._sums[text] = counted.sql(dialect="duckdb") if counted is not None else None
+        column = self._input(summed)
         measure = self._measure("sum", column, low, high, grid=grid, label=label)
         value = scaled(exp.column(measure.name), grid)
         importance = {measure.name: _importance_of_total(low, high)}
         if reading.facts.type != "DOUBLE" and grid == 1:
             return Lowered(Reading(value, COUNT_FACTS), importance)
         return Lowered(Reading(cast(value, "DOUBLE"), Facts("DOUBLE")), importance)
+
+    def _total_from_mean(self, node: exp.Expr, kept: exp.Expr | None, facts: Facts, *, label: str) -> Lowered:
+        """Σ of distances from the centre + centre × count: where the count is released anyway, a measure less."""
+        centred, count = self._centred(self.number(node), node, kept, total=label)
+        low, high = _steps(facts, centred.grid)
+        # As DOUBLE, because the product may exceed 2⁶³ where the noise is extreme.
+        shift = exp.Mul(this=number(float(centred.centre)), expression=exp.column(count.name))
+        steps = exp.Paren(this=exp.Add(this=exp.column(centred.name), expression=shift))
+        value = scaled(steps, centred.grid)
+        squared = (max(abs(low), abs(high)) / centred.high) ** 2 / _importance_of_total(low, high)
+        importance = {centred.name: 1 / squared, count.name: (centred.centre / centred.high) ** 2 / squared}
+        if facts.type != "DOUBLE":
+            whole = clamp(exp.Round(this=value), number(COUNT_FACTS.low), number(COUNT_FACTS.high))
+            return Lowered(Reading(cast(whole, "BIGINT"), COUNT_FACTS), importance)
+        return Lowered(Reading(cast(value, "DOUBLE"), Facts("DOUBLE")), importance)
+
+    @property
+    def derivable(self) -> frozenset[str]:
+        """The sums of rows that are counted too: each could be computed from a mean and that count."""
+        names = {column.name: text for text, column in self._inputs.items()}
+        counts = {names.get(raw.input or "") for raw in self.measures if raw.kind == "count"}
+        return frozenset(text for text, counted in self._sums.items() if counted in counts)
 
     def mean(self, node: exp.Expr, kept: exp.Expr | None, *, label: str, reading: Reading | None = None) -> Lowered:
         """Sum of distances from the midpoint of the range, over the count: half the sensitivity of the plain sum.
@@ -128,14 +173,8 @@ class MeasureBook:
         """
         reading = reading or self.number(node)
         facts = reading.facts
-        grid = self._weighted_grid(self._grid(node, facts), facts)
-        low, high = _steps(facts, grid)
-        centre = (low + high) // 2
-        count = self.count(node, kept, label=f"COUNT of {label}")
-        column = self._input(_kept(_integer(reading, grid, centre, low - centre, high - centre), kept))
-        measure = self._measure(
-            "sum", column, low - centre, high - centre, grid=grid, centre=centre, weight=count.name, label=label
-        )
+        measure, count = self._centred(reading, node, kept, label=label)
+        grid, centre = measure.grid, measure.centre
         # centre + Σ/n; held within the range, which costs nothing and cuts the tail of the ratio.
         mean = exp.Add(
             this=number(centre * grid),
@@ -148,6 +187,27 @@ class MeasureBook:
         known = Facts("DOUBLE", float(facts.low), float(facts.high), nullable=True)
         # Noise of the count moves the mean by its distance from the middle: half of half the range, say.
         return Lowered(Reading(value, known), {measure.name: 1.0, count.name: 0.25})
+
+    def _centred(
+        self, reading: Reading, node: exp.Expr, kept: exp.Expr | None, *, label: str = "", total: str = ""
+    ) -> tuple[RawMeasure, RawMeasure]:
+        """The sum of distances of `reading` of `node` from the middle of its range, and the count of its rows.
+
+        Args:
+            label, total: of the mean or of the sum that is computed from both.
+        """
+        grid = self._weighted_grid(self._grid(node, reading.facts), reading.facts)
+        low, high = _steps(reading.facts, grid)
+        centre = (low + high) // 2
+        count = self.count(node, kept, label=f"COUNT of {label or total}")
+        column = self._input(_kept(_integer(reading, grid, centre, low - centre, high - centre), kept))
+        measure = self._measure(
+            "sum", column, low - centre, high - centre, grid=grid, centre=centre, weight=count.name, label=label
+        )
+        # It may be known already from its other use.
+        key = next(key for key, known in self._measures.items() if known is measure)
+        self._measures[key] = replace(measure, label=measure.label or label, total=measure.total or total)
+        return self._measures[key], count
 
     def quantile(self, node: exp.Expr, rank: Rank, kept: exp.Expr | None, *, label: str) -> Lowered:
         """The value of `node` at `rank` among the rows in which `kept` is true, to the width of a bin."""
@@ -216,10 +276,9 @@ class MeasureBook:
         return natural
 
     def _weighted_grid(self, grid: float, facts: Facts) -> float:
-        """A finer step, where bounding will scale sums down and round them: its rounding must not show in the mean."""
-        bounded = self._relation.table.rows_per_unit is None
+        """A finer step where steps are coarse: bounding may scale sums down and round them, pairs have a middle."""
         coarse = max(abs(facts.low), abs(facts.high)) / grid < _FINE_STEPS
-        return grid / 1000 if bounded and coarse else grid
+        return grid / 1000 if coarse else grid
 
     def _input(self, sql: exp.Expr) -> str:
         text = sql.sql(dialect="duckdb")

@@ -11,11 +11,14 @@ import opendp.prelude as dp
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from privacy import pairs
 from privacy.errors import InternalError
 from privacy.thresholds import delta_of
 from privacy.trees import counts_of_levels
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
     from privacy.fragment import Fragment, Measure, Mechanism, Threshold
@@ -40,6 +43,20 @@ def laplace_scale(sensitivity: int, epsilon: float) -> float:
 
 
 @lru_cache(maxsize=4096)
+def pair_scale(sensitivity: int, width: int, epsilon: float) -> float:
+    """The scale, in rows, of each of the two draws of noise with which a pair is ε-DP (privacy/pairs.py).
+
+    Args:
+        sensitivity: L1, of the count.
+        width: the distance of the sum's bounds, in steps; the noise itself is `width` times as wide.
+    """
+    scale = laplace_scale(sensitivity * width, epsilon) / width
+    while _loss(_laplace(scale * width), sensitivity * width) > epsilon:
+        scale = math.nextafter(scale, math.inf)
+    return scale
+
+
+@lru_cache(maxsize=4096)
 def gaussian_scale(sensitivity: float, rho: float) -> float:
     """The least scale of discrete Gaussian noise with which a vector of L2 sensitivity `sensitivity` is ρ-zCDP.
 
@@ -55,7 +72,20 @@ def gaussian_scale(sensitivity: float, rho: float) -> float:
 
 def variance(mechanism: Mechanism, scale: float) -> float:
     """Variance of the noise, in steps²."""
-    return laplace_variance(scale) if mechanism == "laplace" else gaussian_variance(scale)
+    return _VARIANCES[mechanism](scale)
+
+
+def pair_variance(scale: float) -> float:
+    """Variance of the sum of two Laplace draws, rounded, in steps².
+
+    P(X ≥ t) = e^(−t/b) (1 + t/2b) / 2 for t ≥ 0 (Kotz, Kozubowski and Podgórski 2001, §2.3, of the sum of two).
+    """
+    if scale > _WIDE:
+        return 4 * scale**2 + 1 / 12
+    if scale == 0:
+        return 0.0
+    ends = [(k, (k - 0.5) / scale) for k in range(1, int(_WIDE * 50))]
+    return math.fsum((2 * k - 1) * math.exp(-end) * (1 + end / 2) for k, end in ends)
 
 
 def gaussian_variance(scale: float) -> float:
@@ -70,7 +100,7 @@ def gaussian_variance(scale: float) -> float:
     return 2 * math.fsum(k * k * p for k, p in enumerate(mass, start=1)) / (1 + 2 * math.fsum(mass))
 
 
-_WIDE = 5.0  # from here the discrete Gaussian's variance is scale² to the last digit
+_WIDE = 5.0  # from here sums and roundings are integrals to the last digit
 
 
 def laplace_variance(scale: float) -> float:
@@ -82,6 +112,9 @@ def laplace_variance(scale: float) -> float:
         return 0.0
     shrink = math.expm1(-1 / scale)  # −(1 − q)
     return 2 * (1 + shrink) / shrink**2
+
+
+_VARIANCES = {"laplace": laplace_variance, "laplace_pair": pair_variance, "gaussian": gaussian_variance}
 
 
 def noisy(fragment: Fragment, exact: pa.Table) -> pa.Table:
@@ -99,15 +132,42 @@ def noisy(fragment: Fragment, exact: pa.Table) -> pa.Table:
     if fragment.threshold is not None:
         return _passing(fragment, fragment.threshold, exact)
     columns = {key.name: fragment.cells.column(key.name) for key in fragment.keys}
-    for measure, sums in zip(fragment.measures, _dense(fragment, exact), strict=True):
-        columns[measure.name] = _released(measure, sums)
+    names = (measure.name for measure in fragment.measures)
+    columns |= _released(fragment.measures, dict(zip(names, _dense(fragment, exact), strict=True)))
     return pa.table(columns)
 
 
-def _released(measure: Measure, sums: list[int]) -> pa.Array:
-    """`width` integers a cell, with noise, as the column of a release."""
-    numbers = pa.array(_noised(measure, sums), pa.int64())
-    return numbers if measure.tree is None else pa.FixedSizeListArray.from_arrays(numbers, measure.width)
+def _released(measures: Sequence[Measure], sums: Mapping[str, list[int]]) -> dict[str, pa.Array]:
+    """By measure, `width` integers a cell, with noise, as the column of a release."""
+    noised = _noised_pairs(measures, sums)
+    found: dict[str, pa.Array] = {}
+    for measure in measures:
+        values = noised[measure.name] if measure.name in noised else _noised(measure, sums[measure.name])
+        numbers, whole = pa.array(values, pa.int64()), measure.tree is None
+        found[measure.name] = numbers if whole else pa.FixedSizeListArray.from_arrays(numbers, measure.width)
+    return found
+
+
+def _noised_pairs(measures: Sequence[Measure], sums: Mapping[str, list[int]]) -> dict[str, list[int]]:
+    """The measures that are released two at a time."""
+    found: dict[str, list[int]] = {}
+    counts = {measure.name: measure for measure in measures if measure.kind == "count"}
+    for total in measures:
+        if total.mechanism == "laplace_pair" and total.weight is not None:
+            count = counts.get(total.weight)
+            if count is None or count.mechanism != "laplace_pair" or count.name in found:
+                raise InternalError(f"{total.name} is half of a pair whose other half is missing.")
+            found[count.name], found[total.name] = _noised_pair(count, total, sums[count.name], sums[total.name])
+    return found
+
+
+def _noised_pair(count: Measure, total: Measure, counts: list[int], sums: list[int]) -> tuple[list[int], list[int]]:
+    low, high = total.low, total.high
+    mechanism = _laplace(count.scale * (high - low))
+    if _loss(mechanism, count.sensitivity * (high - low)) > count.epsilon + total.epsilon:
+        raise InternalError(f"The noise of {total.name} is too small for its share of the budget.")
+    parts = [max(-SATURATION, min(SATURATION, part)) for part in pairs.apart(counts, sums, low, high)]
+    return pairs.joined(mechanism(parts), low, high)
 
 
 def _passing(fragment: Fragment, threshold: Threshold, exact: pa.Table) -> pa.Table:
@@ -129,12 +189,15 @@ def _passing(fragment: Fragment, threshold: Threshold, exact: pa.Table) -> pa.Ta
         groups = groups.sort_by([(decides.name, "descending"), *by_keys]).slice(0, threshold.most_groups)
     groups = groups.sort_by(by_keys)
     columns = {field.name: groups.column(field.name).cast(field.type) for field in fragment.cells.schema}
-    for measure in fragment.measures:
-        column = groups.column(measure.name)
-        if measure is not decides:
-            column = _released(measure, [one for value in column.to_pylist() for one in _numbers(measure, value)])
-        columns[measure.name] = column
-    return pa.table(columns)
+    others = [measure for measure in fragment.measures if measure is not decides]
+    sums = {measure.name: _flat(measure, groups.column(measure.name)) for measure in others}
+    released = _released(others, sums) | {decides.name: groups.column(decides.name)}
+    return pa.table(columns | {measure.name: released[measure.name] for measure in fragment.measures})
+
+
+def _flat(measure: Measure, column: pa.ChunkedArray) -> list[int]:
+    """`width` integers a group, one after the other."""
+    return [number for value in column.to_pylist() for number in _numbers(measure, value)]
 
 
 def _noisy_counts(measure: Measure, exact: pa.ChunkedArray) -> NDArray[np.int64]:
@@ -150,6 +213,8 @@ _PART = 100_000
 def _noised(measure: Measure, sums: list[int]) -> list[int]:
     if measure.scale == 0:
         return sums  # no row can change it: sensitivity 0
+    if measure.mechanism == "laplace_pair":
+        raise InternalError(f"{measure.name} is half of a pair whose other half is missing.")
     if measure.mechanism == "laplace":
         mechanism, share = _laplace(measure.scale), measure.epsilon
         loss = _loss(mechanism, measure.sensitivity)
@@ -215,4 +280,7 @@ def simulated_noise(mechanism: Mechanism, scale: float, shape: tuple[int, ...], 
     generator = np.random.default_rng(seed)
     if scale == 0:
         return np.zeros(shape)
-    return generator.laplace(scale=scale, size=shape) if mechanism == "laplace" else generator.normal(0, scale, shape)
+    if mechanism == "gaussian":
+        return generator.normal(0, scale, shape)
+    drawn = generator.laplace(scale=scale, size=shape)
+    return drawn if mechanism == "laplace" else drawn + generator.laplace(scale=scale, size=shape)

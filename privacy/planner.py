@@ -61,7 +61,9 @@ class Planner:
     def _planned(self, request: Request) -> Plan:
         try:
             select = parse(request.sql)
-            cut, cells = self._fitting(bind(select, self._catalog), _names(select), request)
+            bound, names = bind(select, self._catalog), _names(select)
+            cut, cells = self._fitting(bound, names, request)
+            derived = self._fitting(bound, names, request, cut.derivable) if cut.derivable else None
         except RecursionError:
             raise SyntaxRefused("The query is nested too deeply.", remedy="Write it with fewer parentheses.") from None
         if not cells:
@@ -73,6 +75,10 @@ class Planner:
         # ε, ρ and δ all add up over the nodes that hold one unit.
         spendable = Spendable(request.epsilon / span, zcdp_rho(request.epsilon, _noise_delta(cut, request)) / span)
         fragments = _best(cut, request, cells, spendable)
+        if derived is not None:
+            other = _best(derived[0], request, derived[1], spendable)
+            if _error(other, derived[0]) < _error(fragments, cut):
+                cut, fragments = derived[0], other
         if cut.decides:
             fragments = _with_thresholds(fragments, cut, request, span)
         charges = [fragment.charge for fragment in fragments.values()]
@@ -80,11 +86,14 @@ class Planner:
         per_node = max(fragment.epsilon for fragment in fragments.values())
         return Plan(fragments, cut.rest, request.epsilon, delta, per_node, span, _notes(cut, fragments))
 
-    def _fitting(self, bound: exp.Select, names: tuple[str, ...], request: Request) -> tuple[Split, dict[str, Cells]]:
+    def _fitting(
+        self, bound: exp.Select, names: tuple[str, ...], request: Request, from_means: frozenset[str] = frozenset()
+    ) -> tuple[Split, dict[str, Cells]]:
         """The split and its cells, with the finest histograms that a release has room for."""
+        weights = request.options.weights
         cuts: list[Split] = []
         for most_leaves in (MOST_LEAVES, *_COARSER):
-            cut = split(bound, names, self._catalog, request.options.weights, most_leaves=most_leaves)
+            cut = split(bound, names, self._catalog, weights, most_leaves=most_leaves, from_means=from_means)
             cuts.append(cut)
             last = not cut.rest.quantiles or most_leaves == _COARSER[-1]
             try:
@@ -238,7 +247,9 @@ def _fragment(cut: Split, request: Request, province: str, cells: Cells, spendab
         unit=cut.relation.table.unit,
         relation=_relation_sql(cut, province, bounding),
         keys=tuple(Key(key.name, key.reading.facts.type, key.label) for key in cut.keys),
-        measures=calibrate(cut.measures, bounding, _importance(cut, "laplace"), spendable, "laplace"),
+        measures=calibrate(
+            cut.measures, bounding, _importance(cut, "laplace"), spendable, "laplace", alone=cut.decides
+        ),
         bounding=bounding,
         epsilon=spendable.epsilon,
         cell_count=cells.count,

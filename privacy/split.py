@@ -36,6 +36,7 @@ class Split:
     Attributes:
         importance: by measure, how its noise shows in the columns of the answer (see `measures.Lowered`).
         decides: the measure whose noisy value decides which groups are released; empty where all groups are listed.
+        derivable: sums that could be computed from a mean and a count (see `measures.MeasureBook`).
     """
 
     relation: Relation
@@ -45,6 +46,7 @@ class Split:
     importance: dict[str, float]
     rest: Rest
     decides: str = ""
+    derivable: frozenset[str] = frozenset()
 
 
 def split(
@@ -54,6 +56,7 @@ def split(
     weights: Mapping[str, float] | None = None,
     *,
     most_leaves: int = MOST_LEAVES,
+    from_means: frozenset[str] = frozenset(),
 ) -> Split:
     """Cut a bound SELECT at the privacy line.
 
@@ -65,6 +68,7 @@ def split(
         names: of the answer's columns, as the researcher wrote them.
         weights: by column of the answer, how much its error matters; 1 where it is not named.
         most_leaves: of a histogram that quantiles come from.
+        from_means: sums that are to be computed from a mean and a count, of those that are `derivable`.
 
     Raises:
         RequestRefused: a weight for a column that the answer does not have.
@@ -74,14 +78,16 @@ def split(
     relation = read_relation(select, catalog)
     grouping = read_grouping(select)
     keys = _keys(grouping, relation)
-    book = MeasureBook(relation, most_leaves=most_leaves)
+    levels = bool(grouping.sets)
+    book = MeasureBook(relation, most_leaves=most_leaves, from_means=from_means, levels=levels)
     above = _Above(select, grouping, keys, book)
     rest = above.rest(names)
     if not book.measures:
         raise RowsRefused(
             "The query names no aggregate", remedy="Ask for COUNT(*), COUNT(x), SUM(x) or AVG(x) of each group."
         )
-    return Split(relation, keys, book.inputs, book.measures, above.importance(names, weights or {}), rest)
+    importance = above.importance(names, weights or {})
+    return Split(relation, keys, book.inputs, book.measures, importance, rest, derivable=book.derivable)
 
 
 def _refuse_rows(select: exp.Select) -> None:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
+MeasureKind = Literal["count", "sum", "average", "histogram"]
+
+
 @dataclass(frozen=True)
 class MeasurePlan:
     """One noisy number of each cell.
@@ -20,14 +23,14 @@ class MeasurePlan:
         label: what it is in the researcher's words, for example `SUM(visits.cost)`.
         kind: an `average` is released as a sum of distances from the middle of the bounds, beside its count; a
             `histogram` as a list of counts, whose error is that of one count.
-        mechanism: of its noise, `Laplace` or `Gaussian`.
+        mechanism: of its noise: `Laplace`, `Laplace pair` (of a count and a sum together) or `Gaussian`.
         epsilon, rho: its share of what the node spends: ε with Laplace noise, ρ (zCDP) with Gaussian.
         scale: of the noise, in the measure's own unit.
         standard_error: predicted, in the measure's own unit; of an average, at most, and times the rows behind it.
     """
 
     label: str
-    kind: Literal["count", "sum", "average", "histogram"]
+    kind: MeasureKind
     mechanism: str
     epsilon: float
     rho: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Literal
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ from protos.weir.v1 import fragment_pb2 as fragment
 from protos.weir.v1 import node_pb2 as node
 from weir.answer import Answer, Charge
 from weir.budget import Budget, Budgets, BudgetShare, Missing
-from weir.explanation import Explanation, MeasurePlan, NodePlan, ThresholdPlan
+from weir.explanation import Explanation, MeasureKind, MeasurePlan, NodePlan, ThresholdPlan
 from weir.progress import NodeDone, Progress, Started
 
 _KINDS: dict[int, Literal["count", "sum", "histogram"]] = {
@@ -24,6 +25,7 @@ _KINDS: dict[int, Literal["count", "sum", "histogram"]] = {
 }
 _MECHANISMS = {
     fragment.Measure.MECHANISM_LAPLACE: "Laplace",
+    fragment.Measure.MECHANISM_LAPLACE_PAIR: "Laplace pair",
     fragment.Measure.MECHANISM_GAUSSIAN: "Gaussian",
 }
 _FORMS = {
@@ -147,7 +149,7 @@ def _node_plan(message: coordinator.NodePlan) -> NodePlan:
         table=part.table,
         unit=part.unit,
         keys=tuple(key.label for key in part.keys),
-        measures=tuple(_measure(measure, part) for measure in part.measures),
+        measures=tuple(plan for measure in part.measures for plan in _measures(measure, part)),
         bounding=_FORMS.get(part.bounding.form, "unknown"),
         bounding_reason=part.bounding.reason,
         max_rows=part.bounding.max_rows,
@@ -168,32 +170,40 @@ def _threshold(message: fragment.Threshold) -> ThresholdPlan:
     return ThresholdPlan(message.above, message.least, message.delta, message.most_groups)
 
 
-def _measure(message: fragment.Measure, part: fragment.Fragment) -> MeasurePlan:
+def _measures(message: fragment.Measure, part: fragment.Fragment) -> Iterator[MeasurePlan]:
+    """What the answer takes from a measure: a count, a sum, an average, or both of the last.
+
+    An average is S/N, of the distance sum S and its count N. Its error is about (noise of S − S/N × noise of N) / N
+    (delta method), and |S/N| is within the bounds. A sum of such rows is S + centre × N.
+    """
+    if message.label:
+        kind = "average" if message.HasField("weight") else _KINDS.get(message.kind, "sum")
+        yield _measure(message, part, message.label, kind, per_count=max(abs(message.low), abs(message.high)))
+    if message.total:
+        yield _measure(message, part, message.total, "sum", per_count=message.centre)
+
+
+def _measure(
+    message: fragment.Measure, part: fragment.Fragment, label: str, kind: MeasureKind, *, per_count: int
+) -> MeasurePlan:
+    """Args: per_count: the steps that an error of 1 in the count makes."""
+    weight = sum(_noise_variance(other) for other in part.measures if other.name == message.weight)
     return MeasurePlan(
-        label=message.label,
-        kind="average" if message.HasField("weight") else _KINDS.get(message.kind, "sum"),
+        label=label,
+        kind=kind,
         mechanism=_MECHANISMS.get(message.mechanism, "unknown"),
         epsilon=message.epsilon,
         rho=message.rho,
         scale=message.scale * message.grid,
-        standard_error=message.grid * math.sqrt(_variance_steps(message, part)),
+        standard_error=message.grid * math.sqrt(_noise_variance(message) + per_count**2 * weight),
     )
 
 
-def _variance_steps(message: fragment.Measure, part: fragment.Fragment) -> float:
-    """Of a count or sum, in steps²; of an average, of its distance sum S less the mean distance times its count N.
-
-    The error of S/N is about (noise of S − S/N × noise of N) / N (delta method), and |S/N| is within the bounds.
-    """
-    own = _noise_variance(message)
-    if not message.HasField("weight"):
-        return own
-    weight = sum(_noise_variance(other) for other in part.measures if other.name == message.weight)
-    return own + max(abs(message.low), abs(message.high)) ** 2 * weight
-
-
 def _noise_variance(message: fragment.Measure) -> float:
-    from privacy.noise import gaussian_variance, laplace_variance  # loads OpenDP, which nothing else here needs
+    from privacy.noise import gaussian_variance, laplace_variance, pair_variance  # loads OpenDP, needed only here
 
-    known = gaussian_variance if message.mechanism == fragment.Measure.MECHANISM_GAUSSIAN else laplace_variance
-    return known(message.scale)
+    known = {
+        fragment.Measure.MECHANISM_LAPLACE_PAIR: pair_variance,
+        fragment.Measure.MECHANISM_GAUSSIAN: gaussian_variance,
+    }
+    return known.get(message.mechanism, laplace_variance)(message.scale)

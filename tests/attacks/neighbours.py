@@ -16,8 +16,9 @@ from node.guard import Asked
 from node.release import Released
 from privacy.catalog import Catalog, parse_catalog
 from privacy.errors import QueryRefused, WeirError
-from privacy.fragment import Fragment, Threshold
+from privacy.fragment import Fragment, Measure, Threshold
 from privacy.noise import _dense
+from privacy.pairs import apart
 from privacy.planner import Planner
 from privacy.request import Request
 from tests.attacks.local_node import LocalNode, local_node
@@ -142,7 +143,7 @@ def table_of(released: Released) -> pa.Table:
 def assert_within(fragment: Fragment, one: pa.Table, other: pa.Table) -> None:
     """The exact statistics, dense over the cells, differ by no more than declared: each measure and all together."""
     sums = _common(fragment, fragment.threshold, one, other) if fragment.threshold is not None else (one, other)
-    loss = 0.0
+    loss, moved = 0.0, dict[str, list[int]]()
     for measure, with_person, without in zip(
         fragment.measures, *(_dense(_over(fragment, sums[0]), table) for table in sums), strict=True
     ):
@@ -150,9 +151,20 @@ def assert_within(fragment: Fragment, one: pa.Table, other: pa.Table) -> None:
         l1, l2 = sum(map(abs, changes)), math.sqrt(sum(change**2 for change in changes))
         assert l1 <= measure.sensitivity, (measure, l1)
         assert l2 <= measure.sensitivity_l2 * _ROUNDING, (measure, l2)
-        if measure.scale:
+        moved[measure.name] = changes
+        if measure.scale and measure.mechanism != "laplace_pair":
             loss += l1 / measure.scale if measure.mechanism == "laplace" else (l2 / measure.scale) ** 2 / 2
+    loss += sum(_loss_of_pair(fragment, total, moved) for total in fragment.measures)
     assert loss <= (fragment.charge.epsilon + fragment.charge.rho) * _ROUNDING
+
+
+def _loss_of_pair(fragment: Fragment, total: Measure, moved: Mapping[str, list[int]]) -> float:
+    """What a count and a centred sum that have their noise together spend on such a change (privacy/pairs.py)."""
+    if total.mechanism != "laplace_pair" or total.weight is None:
+        return 0.0
+    count = next(measure for measure in fragment.measures if measure.name == total.weight)
+    parts = apart(moved[count.name], moved[total.name], total.low, total.high)
+    return sum(map(abs, parts)) / ((total.high - total.low) * count.scale)
 
 
 def _over(fragment: Fragment, groups: pa.Table) -> Fragment:

@@ -82,13 +82,19 @@ def test_quantiles_are_exact_to_a_bin(
 
 
 def test_limits_bound_what_a_person_adds(rich: weir.Connection, union: duckdb.DuckDBPyConnection) -> None:
-    """With max_rows = 2 the answer is the bounded one, computed here by hand over each node."""
+    """With max_rows = 2 the answer is the bounded one, computed here by hand over each node.
+
+    A sum beside the count of its rows is scaled down as that is; alone it is clipped.
+    """
     answer = rich.sql("SELECT kind, COUNT(*), SUM(cost) FROM visits GROUP BY kind", epsilon=1e6, max_rows=2)
+    each = "SELECT province, person_id, kind, COUNT(*) AS n, SUM(cost) AS s FROM visits GROUP BY ALL"
     bounded = union.sql(
-        "SELECT kind, SUM(LEAST(n, 2))::BIGINT AS n, SUM(LEAST(s, 2000)) AS s FROM (SELECT province, person_id, kind, COUNT(*) AS n,"
-        " SUM(cost) AS s FROM visits GROUP BY ALL) t GROUP BY kind"
+        f"SELECT kind, SUM(LEAST(n, 2))::BIGINT AS n, SUM(s * LEAST(n, 2) / n) AS s FROM ({each}) t GROUP BY kind"
     ).df()
     assert_same_answer(answer, bounded, "SELECT 1")
+    alone = rich.sql("SELECT kind, SUM(cost) FROM visits GROUP BY kind", epsilon=1e6, max_rows=2)
+    clipped = union.sql(f"SELECT kind, SUM(LEAST(s, 2000)) AS s FROM ({each}) t GROUP BY kind").df()
+    assert_same_answer(alone, clipped, "SELECT 1")
     assert any("at most 2 rows" in note for note in answer.notes)
 
 

@@ -1,7 +1,8 @@
 """Bounding: one unit, however many rows it has, changes the exact sums by no more than the stated sensitivity."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import accumulate
 
 import duckdb
 import pytest
@@ -9,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privacy.bounding import bounded_sql
-from privacy.fragment import Fragment
+from privacy.fragment import Fragment, Measure
 from privacy.noise import _numbers
+from privacy.pairs import apart
 from tests.privacy.corpus_planner import catalog, plan
 
 QUERIES = {
     "one group": "SELECT COUNT(*), SUM(cost), AVG(cost), AVG(age) FROM visits",
-    "few groups": "SELECT kind, COUNT(*), SUM(cost), AVG(cost) FROM visits GROUP BY kind",
+    "few groups": "SELECT kind, COUNT(*), SUM(cost) FILTER (WHERE sex = 'F'), AVG(cost) FROM visits GROUP BY kind",
     "fixed key": "SELECT sex, COUNT(*), SUM(age - 50), AVG(CASE WHEN age > 20 THEN cost END) FROM visits GROUP BY sex",
     "limited groups": "SELECT hospital, COUNT(*) FILTER (WHERE age > 50), SUM(-cost), AVG(cost) FROM visits GROUP BY hospital",
     "histograms": "SELECT kind, MEDIAN(cost), MAX(age), COUNT(*) FROM visits GROUP BY kind",
@@ -111,6 +113,35 @@ def test_one_unit_changes_no_more_than_the_sensitivity(
         ]
         assert sum(changes) <= measure.sensitivity
         assert sum(change**2 for change in changes) <= measure.sensitivity_l2**2
+    for count, total, places in _counted(fragment):
+        moved = [
+            abs(mine - theirs)
+            for cell in with_unit.keys() | without.keys()
+            for mine, theirs in zip(
+                *(_apart(total, sums.get(cell), places) for sums in (with_unit, without)), strict=True
+            )
+        ]
+        assert sum(moved) <= count.sensitivity * (total.high - total.low)
+
+
+def _counted(fragment: Fragment) -> Iterator[tuple[Measure, Measure, tuple[int, int]]]:
+    """Counts with the centred sums of their rows, which may be noised as pairs; and their places in a row."""
+    starts = dict(
+        zip((part.name for part in fragment.measures), accumulate(_widths(fragment), initial=0), strict=False)
+    )
+    named = {part.name: part for part in fragment.measures}
+    for total in fragment.measures:
+        if total.weight is not None:
+            yield named[total.weight], total, (starts[total.weight], starts[total.name])
+
+
+def _widths(fragment: Fragment) -> list[int]:
+    return [measure.width for measure in fragment.measures]
+
+
+def _apart(total: Measure, row: tuple[int, ...] | None, places: tuple[int, int]) -> list[int]:
+    n, s = (row[place] for place in places) if row is not None else (0, 0)
+    return apart([n], [s], total.low, total.high)
 
 
 @pytest.mark.parametrize("name", QUERIES)

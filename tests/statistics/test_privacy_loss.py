@@ -47,6 +47,7 @@ CASES = {
         "SELECT h.level, COUNT(*) FROM residents r JOIN hospitals h ON r.city = h.city GROUP BY h.level", "none"
     ),
     "one group": Case("SELECT SUM(cost), AVG(score) FROM visits", "clip"),
+    "count and sum": Case("SELECT COUNT(*), SUM(cost) FROM visits", "clip"),
     "fixed key": Case("SELECT sex, COUNT(*) FROM visits GROUP BY sex", "clip"),
     "few groups": Case("SELECT shift, SUM(cost) FROM visits GROUP BY shift", "clip"),
     "limited groups": Case("SELECT ward, COUNT(*) FROM visits GROUP BY ward", "clip_and_limit"),
@@ -156,7 +157,7 @@ def test_half_the_noise_is_caught(
 
 
 @with_each_mechanism
-@of_cases("none", "one group", "filters", "variance")
+@of_cases("none", "one group", "count and sum", "filters", "variance")
 def test_a_budget_that_is_not_split_is_caught(
     neighbours: Neighbours, name: str, mechanism: Mechanism, monkeypatch: pytest.MonkeyPatch
 ) -> None:

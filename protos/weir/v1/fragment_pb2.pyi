@@ -58,7 +58,7 @@ class Key(_message.Message):
     def __init__(self, name: _Optional[str] = ..., type: _Optional[str] = ..., label: _Optional[str] = ...) -> None: ...
 
 class Measure(_message.Message):
-    __slots__ = ("name", "label", "kind", "input", "low", "high", "weight", "grid", "centre", "sensitivity", "epsilon", "scale", "mechanism", "sensitivity_l2", "rho", "tree")
+    __slots__ = ("name", "label", "kind", "input", "low", "high", "weight", "grid", "centre", "sensitivity", "epsilon", "scale", "mechanism", "sensitivity_l2", "rho", "tree", "total")
     class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         KIND_UNSPECIFIED: _ClassVar[Measure.Kind]
@@ -76,9 +76,11 @@ class Measure(_message.Message):
         MECHANISM_UNSPECIFIED: _ClassVar[Measure.Mechanism]
         MECHANISM_LAPLACE: _ClassVar[Measure.Mechanism]
         MECHANISM_GAUSSIAN: _ClassVar[Measure.Mechanism]
+        MECHANISM_LAPLACE_PAIR: _ClassVar[Measure.Mechanism]
     MECHANISM_UNSPECIFIED: Measure.Mechanism
     MECHANISM_LAPLACE: Measure.Mechanism
     MECHANISM_GAUSSIAN: Measure.Mechanism
+    MECHANISM_LAPLACE_PAIR: Measure.Mechanism
     NAME_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
@@ -95,6 +97,7 @@ class Measure(_message.Message):
     SENSITIVITY_L2_FIELD_NUMBER: _ClassVar[int]
     RHO_FIELD_NUMBER: _ClassVar[int]
     TREE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
     name: str
     label: str
     kind: Measure.Kind
@@ -111,7 +114,8 @@ class Measure(_message.Message):
     sensitivity_l2: float
     rho: float
     tree: Tree
-    def __init__(self, name: _Optional[str] = ..., label: _Optional[str] = ..., kind: _Optional[_Union[Measure.Kind, str]] = ..., input: _Optional[str] = ..., low: _Optional[int] = ..., high: _Optional[int] = ..., weight: _Optional[str] = ..., grid: _Optional[float] = ..., centre: _Optional[int] = ..., sensitivity: _Optional[int] = ..., epsilon: _Optional[float] = ..., scale: _Optional[float] = ..., mechanism: _Optional[_Union[Measure.Mechanism, str]] = ..., sensitivity_l2: _Optional[float] = ..., rho: _Optional[float] = ..., tree: _Optional[_Union[Tree, _Mapping]] = ...) -> None: ...
+    total: str
+    def __init__(self, name: _Optional[str] = ..., label: _Optional[str] = ..., kind: _Optional[_Union[Measure.Kind, str]] = ..., input: _Optional[str] = ..., low: _Optional[int] = ..., high: _Optional[int] = ..., weight: _Optional[str] = ..., grid: _Optional[float] = ..., centre: _Optional[int] = ..., sensitivity: _Optional[int] = ..., epsilon: _Optional[float] = ..., scale: _Optional[float] = ..., mechanism: _Optional[_Union[Measure.Mechanism, str]] = ..., sensitivity_l2: _Optional[float] = ..., rho: _Optional[float] = ..., tree: _Optional[_Union[Tree, _Mapping]] = ..., total: _Optional[str] = ...) -> None: ...
 
 class Tree(_message.Message):
     __slots__ = ("low", "width", "leaves", "whole")
