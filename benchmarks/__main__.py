@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks import overhead, planning, report, visits
+from benchmarks.accuracy import compare, views
 
 CONSOLE_COLUMNS = 130
 
@@ -27,6 +28,9 @@ def main() -> None:
     for section in sections:
         report.write(section, given.results)
     report.show(sections, Console(width=CONSOLE_COLUMNS))
+    compared = compare.measure()
+    views.write(compared, given.results)
+    views.show(compared, Console(width=CONSOLE_COLUMNS))
 
 
 if __name__ == "__main__":

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import duckdb
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks.accuracy import peer, weir_engine
 from benchmarks.accuracy.cases import CASES, DELTA, EPSILON, MAX_GROUPS, MAX_ROWS, Case
@@ -20,7 +17,7 @@ from benchmarks.accuracy.errors import Estimate, geometric_mean, rmse
 from benchmarks.accuracy.table import row_count, truth, write_table
 from benchmarks.accuracy.task import Answers, task
 
-WEIR_REPETITIONS, PEER_REPETITIONS = 600, 200
+WEIR_REPETITIONS, PEER_REPETITIONS = 400, 200
 SECONDS_PER_CASE = 6.0
 _AT_ONCE = 2  # peers; nothing here is timed
 
@@ -121,45 +118,3 @@ def _mean(case: Case, rows: Sequence[Row]) -> Row:
         return geometric_mean(known) if known else None
 
     return Row(case, "all columns", None, {engine: mean(engine) for engine in rows[0].ratios})
-
-
-def show(comparison: Comparison, console: Console) -> None:
-    """One table."""
-    table = Table(title=f"{comparison.title}; a peer's error over weir's")
-    for column in ("query", "column", "weir's RMSE", *comparison.engines, "best peer"):
-        table.add_column(column, justify="left" if column in ("query", "column") else "right")
-    for number, row in enumerate(comparison.rows):
-        new = number == 0 or comparison.rows[number - 1].case != row.case
-        ratios = [_text(row.ratios[engine]) for engine in comparison.engines]
-        table.add_row(row.case.name if new else "", row.column, _rounded(row.own), *ratios, _text(row.best))
-    console.print(table)
-    for engine, case, why in comparison.failures:
-        console.print(f"{engine}, {case}: {why}", markup=False)
-
-
-def content(comparison: Comparison) -> Mapping[str, object]:
-    """For the JSON of results."""
-    return {
-        "title": comparison.title,
-        "ratios": [
-            {
-                "query": row.case.name,
-                "column": row.column,
-                "weir_rmse": None if row.own is None else [row.own.value, row.own.error],
-                "peers": {name: None if r is None else [r.value, r.error] for name, r in row.ratios.items()},
-            }
-            for row in comparison.rows
-        ],
-        "failures": [list(failure) for failure in comparison.failures],
-    }
-
-
-def _text(ratio: Estimate | None) -> str:
-    return "–" if ratio is None else str(ratio)
-
-
-def _rounded(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return ""
-    digits = max(0, 2 - math.floor(math.log10(estimate.value)))
-    return f"{estimate.value:,.{digits}f} ± {estimate.error:,.{digits}f}"
