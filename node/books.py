@@ -89,7 +89,7 @@ class Books:
         for account, line in self._accounts(project, time_ms):
             most = line.limit_nano + line.limit_nano * slack_ppm // 10**6
             if not account.plus(charge).fits(most, delta):
-                raise _refusal(charge, _line(account, line, delta), delta)
+                raise _refusal(charge, _line(account, line, delta), delta - account.delta_atto)
 
     def check_open(self) -> None:
         """Raises: BudgetRefused: the operator froze the node."""
@@ -183,6 +183,7 @@ def _line(account: Account, line: Line, delta_atto: int) -> Line:
 
 
 def _refusal(charge: ExactCharge, line: Line, delta_atto: int) -> BudgetRefused:
+    """Args: delta_atto: what is left of δ, at which the charge costs what does not fit."""
     cost = Account().plus(charge).epsilon_nano_at(delta_atto)
     asked = f"ε = {cost / NANO:g}" if cost is not None and cost < 10**27 else f"δ = {charge.delta_atto / 10**18:g}"
     whose = {

@@ -75,7 +75,7 @@ class Account:
     def left_nano(self, limit_nano: int, delta_atto: int) -> int:
         """The largest pure ε that still fits under `limit_nano` at δ = `delta_atto`.
 
-        So does every charge that alone costs no more than this at that δ and brings no δ of its own.
+        So does every charge that alone costs no more than this at what is left of δ and brings no δ of its own.
         """
         left = delta_atto - self.delta_atto
         if left < 0 or limit_nano <= 0:

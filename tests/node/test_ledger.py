@@ -93,6 +93,16 @@ def test_inquiring_charges_nothing_and_knows_what_was_released(ledger: Ledger) -
     assert left(ledger) == 0
 
 
+def test_a_refusal_names_what_the_charge_costs_at_what_is_left_of_delta(ledger: Ledger) -> None:
+    """At the node's whole δ of 10⁻⁶ ρ = 0.0139 costs ε = 0.7416; after a charge of 3 × 10⁻⁷ it costs more."""
+    reserve(ledger, "a", Charge(epsilon=0.255, delta=3e-7))
+    with pytest.raises(BudgetRefused, match=r"ε = 0\.7\d* .* it has 0\.745 of 1 left") as refused:
+        reserve(ledger, "b", Charge(rho=0.013921))
+    asked = float(refused.value.message.split("ε = ")[1].split(" ")[0])
+    assert asked == pytest.approx(Spent(rho=0.013921).epsilon_at(7e-7), rel=1e-5)
+    assert asked > left(ledger)
+
+
 def test_tenths_add_up(opened: Opener) -> None:
     ledger = opened(total=0.3)
     for name in "abc":

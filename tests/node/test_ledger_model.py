@@ -85,7 +85,8 @@ class LedgerModel(RuleBasedStateMachine):
                 self.spent[account] = self.spent[account].plus(charge)
 
     def _certainly_fits(self, charge: Charge, before: Balance) -> bool:
-        alone = Account().plus(ExactCharge.of(charge)).epsilon_nano_at(int(before.delta_total * 10**18))
+        delta_left = int((before.delta_total - before.delta_spent) * 10**18)
+        alone = Account().plus(ExactCharge.of(charge)).epsilon_nano_at(delta_left)
         left = min(share.epsilon_left for share in before.shares)
         return charge.delta == 0 and alone is not None and alone / NANO <= left - 2e-9
 
