@@ -1,35 +1,39 @@
-"""Above the privacy line: releases → merged cells → the answer's rows and their standard errors. Blocks."""
+"""Above the privacy line: releases → merged cells → the answer's rows and their error bars. Blocks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from coordinator.merge import merge
 from coordinator.roll_up import by_grouping_sets
-from privacy.error_bars import cell_deviations, simulated, standard_errors
+from privacy.error_bars import cell_deviations, simulated
 from privacy.errors import ConstructRefused, WeirError
 from privacy.grouping import rolled_up
 from privacy.histograms import Histogram
+from privacy.intervals import ErrorBars, Spread, drawn_spread, error_bars, linear_spread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from numpy.typing import NDArray
 
     from coordinator.merge import Merged
     from coordinator.rest import RestEngine, Session
     from privacy.fragment import Fragment, Plan
 
-NO_ERROR_BARS = "The standard errors of this answer could not be computed."
+NO_ERROR_BARS = "The error bars of some columns could not be computed."
 
 
 @dataclass(frozen=True)
 class Computed:
-    """The answer's rows, their standard errors in the same shape, and what else its reader must know."""
+    """The answer's rows, their error bars, and what else its reader must know."""
 
     rows: pa.Table
-    standard_errors: pa.Table
+    bars: ErrorBars
     notes: tuple[str, ...]
 
 
@@ -58,14 +62,41 @@ def computed(
     table = _with_quantiles(merged.table, histograms)
     with rest.session(timeout_s=timeout_s) as session:
         rows, cells = _rows(session, plan, table)
+        drawn: list[Spread] = []
+        notes: tuple[str, ...] = ()
         try:
-            deviations = None
-            if plan.rest.error_sql:
-                draws = simulated(table, histograms, merged.contributions, seed=seed, roll_up=merged.roll_up)
-                deviations = session.run(plan.rest.error_sql, simulated=draws)
+            drawn = _drawn(session, plan, merged, table, histograms, seed=seed)
         except WeirError:  # the budget is spent: an answer without error bars is better than none
-            return Computed(rows, standard_errors(cells, None, plan.rest.columns), (NO_ERROR_BARS,))
-    return Computed(rows, standard_errors(cells, deviations, plan.rest.columns), ())
+            notes = (NO_ERROR_BARS,)
+    spreads = _spreads(plan, merged, drawn)
+    return Computed(rows, error_bars(rows, cells, plan.rest.columns, spreads), notes)
+
+
+def _drawn(
+    session: Session, plan: Plan, merged: Merged, table: pa.Table, histograms: list[Histogram], *, seed: int
+) -> list[Spread]:
+    """The spread of each noisy column that is not linear, by simulation."""
+    if not plan.rest.error_sql or not table.num_rows:
+        return []
+    parts: list[list[NDArray[np.float64]]] = []
+    for draws, count in simulated(table, histograms, merged.contributions, seed=seed, roll_up=merged.roll_up):
+        found = session.run(plan.rest.error_sql, simulated=draws)
+        parts.append([column.cast(pa.float64()).to_numpy().reshape(-1, count) for column in found.columns])
+    return [drawn_spread(np.concatenate(column)) for column in zip(*parts, strict=True)]
+
+
+def _spreads(plan: Plan, merged: Merged, drawn: list[Spread]) -> list[Spread | None]:
+    """The spread of each column of the answer; None where it is not noisy or was not simulated."""
+    cells = merged.table.num_rows if merged.roll_up is None else merged.roll_up.cells
+    rest = iter(drawn)
+    return [
+        None
+        if not column.noisy
+        else next(rest, None)
+        if column.linear is None
+        else linear_spread(column.linear, merged.contributions, cells, roll_up=merged.roll_up)
+        for column in plan.rest.columns
+    ]
 
 
 def _histograms(plan: Plan, merged: Merged) -> list[Histogram]:

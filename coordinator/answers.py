@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from coordinator.replies import Budget, Charge, Prepared
     from privacy.fragment import Fragment
+    from privacy.intervals import ErrorBars
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Answer:
 
     Attributes:
         rows: the answer.
-        standard_errors: the same shape, float64; NULL for what is not noisy.
+        bars: standard errors and intervals of its noisy cells.
         charges: by province that answered.
         epsilon, delta: the regional guarantee; δ is 0 where all noise is Laplace.
         epsilon_per_node: the guarantee of one node by itself.
@@ -43,7 +44,7 @@ class Answer:
     """
 
     rows: pa.Table
-    standard_errors: pa.Table
+    bars: ErrorBars
     charges: tuple[Charge, ...]
     missing: tuple[Missing, ...]
     epsilon: float

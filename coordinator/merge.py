@@ -102,8 +102,20 @@ def merge(fragments: Mapping[str, Fragment], releases: Mapping[str, pa.Table]) -
             table = table.append_column(measure.name, pa.array(total[:, 0]))
         else:
             trees[measure.name] = total
-    noises = [{part.name: (part.mechanism, part.scale) for part in fragment.measures} for fragment in asked]
-    return Merged(table, trees, tuple(map(Contribution, cells, noises)))
+    contributions = (
+        Contribution(place, {part.name: (part.mechanism, part.scale) for part in fragment.measures}, _pairs(fragment))
+        for place, fragment in zip(cells, asked, strict=True)
+    )
+    return Merged(table, trees, tuple(contributions))
+
+
+def _pairs(fragment: Fragment) -> dict[str, str]:
+    """By sum that was released together with a count, that count."""
+    return {
+        measure.name: measure.weight
+        for measure in fragment.measures
+        if measure.mechanism == "laplace_pair" and measure.weight is not None
+    }
 
 
 def measure_type(measure: Measure) -> pa.DataType:

@@ -88,7 +88,7 @@ async def _answered(tools: Tools, question: Question, releases: list[Released], 
     charges = {release.charge.province: release.charge for release in releases}
     return Answer(
         rows=done.rows,
-        standard_errors=done.standard_errors,
+        bars=done.bars,
         charges=tuple(charges[province] for province in plan.fragments if province in charges),
         missing=missing,
         epsilon=plan.epsilon,

@@ -201,7 +201,9 @@ def budgets_reply(budgets: Budgets) -> coordinator_pb2.BudgetsReply:
 def _answer(answer: Answer) -> coordinator_pb2.Answer:
     return coordinator_pb2.Answer(
         rows=_ipc(answer.rows),
-        standard_errors=_ipc(answer.standard_errors),
+        standard_errors=_ipc(answer.bars.standard_errors),
+        low=_ipc(answer.bars.low),
+        high=_ipc(answer.bars.high),
         charges=[_charge(charge) for charge in answer.charges],
         missing=[_missing(missing) for missing in answer.missing],
         epsilon=answer.epsilon,

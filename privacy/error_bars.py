@@ -1,32 +1,34 @@
-"""The standard error of every noisy cell of an answer, by simulating the known noise through the rest.
+"""The noise of an answer's cells: its moments, and draws of it that the rest is computed on again.
 
 The noise's distribution is public (each measure states its scale), and the merged values are released already: nothing
-here costs budget, and nothing here is ever added to data.
+here costs budget, and nothing here is ever added to data. What a reader is told is made of it in privacy/intervals.py.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from privacy.noise import simulated_noise, variance
+from privacy.noise import WHOLE, simulated_noise, variance
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from privacy.fragment import Mechanism, OutputColumn
+    from privacy.fragment import Mechanism
     from privacy.histograms import Histogram
+    from privacy.linear import Form
     from privacy.request import Request
     from privacy.roll_up import RollUp
 
-MOST_DRAWS = 2_000  # a cell: standard errors of ratios to about 3 %
-LEAST_DRAWS = 10  # a cell: sums stay exact (see _matched), ratios are rough
+DRAWS_STEP = 40  # with 40 n − 1 draws, 2.5 % of what comes lies below the n-th of them
+MOST_DRAWS = 50 * DRAWS_STEP - 1  # a cell: standard errors of ratios to about 3 %
+LEAST_DRAWS = DRAWS_STEP - 1  # a cell: the least and the greatest draw are the interval
 SIMULATED_ROWS = 4_000_000  # cells × draws, about 100 MB with its columns
 NOISE_DRAWS = 40_000_000  # cells × draws × measures × nodes, about 20 ns each
 
@@ -38,10 +40,12 @@ class Contribution:
     Attributes:
         cells: the numbers of the merged cells that it added to, each at most once.
         noises: by measure, the mechanism and the scale of its noise, in steps.
+        pairs: by sum that was released with the count of its rows (privacy/pairs.py), that count.
     """
 
     cells: NDArray[np.int64]
     noises: Mapping[str, tuple[Mechanism, float]]
+    pairs: Mapping[str, str] = field(default_factory=dict)
 
 
 def seed_of(request: Request) -> int:
@@ -57,8 +61,8 @@ def draws_per_cell(cells: int, noises: int) -> int:
         cells: merged cells.
         noises: noise terms of one draw of all cells: Σ over nodes of cells × measures.
     """
-    affordable = min(SIMULATED_ROWS // max(cells, 1), NOISE_DRAWS // max(noises, 1))
-    return max(LEAST_DRAWS, min(MOST_DRAWS, affordable))
+    affordable = min(SIMULATED_ROWS // max(cells, 1), NOISE_DRAWS // max(noises, 1), MOST_DRAWS)
+    return DRAWS_STEP * max(1, (affordable + 1) // DRAWS_STEP) - 1
 
 
 def cell_deviations(
@@ -72,6 +76,33 @@ def cell_deviations(
     return deviations
 
 
+def fourth_cumulants(
+    form: Form, contributions: Sequence[Contribution], cells: int, *, roll_up: RollUp | None = None
+) -> NDArray[np.float64]:
+    """The fourth cumulant of the noise of Σ coefficient × measure in each merged cell, or in each group.
+
+    That of Laplace noise of scale b is 12 b⁴, that of Gaussian noise 0, and they add up.
+    """
+    total = np.zeros(cells if roll_up is None else roll_up.cells)
+    for part in contributions:
+        total[part.cells] += 12 * sum(scale**4 for scale in _laplace_scales(dict(form), part))
+    summed: NDArray[np.float64] = total if roll_up is None else roll_up.sums(total)
+    return summed
+
+
+def _laplace_scales(form: Mapping[str, float], part: Contribution) -> Iterator[float]:
+    """The scale of each independent Laplace draw that one node's noise of `form` consists of."""
+    counts = set(part.pairs.values())
+    for name, (mechanism, scale) in part.noises.items():
+        by = form.get(name, 0.0)
+        if name in part.pairs:  # in the count both draws stand with one sign, in the sum with opposite ones
+            count = part.pairs[name]
+            both = form.get(count, 0.0) * part.noises[count][1]
+            yield from (both + by * scale, both - by * scale)
+        elif mechanism != "gaussian" and name not in counts:
+            yield by * scale
+
+
 def simulated(
     merged: pa.Table,
     histograms: Sequence[Histogram],
@@ -79,37 +110,47 @@ def simulated(
     *,
     seed: int,
     roll_up: RollUp | None = None,
-) -> pa.Table:
-    """The table `simulated` of `Rest.error_sql`: every row of `merged` many times, its measures with fresh noise.
+) -> Iterator[tuple[pa.Table, int]]:
+    """The table `simulated` of `Rest.error_sql`, in parts of many rows, and how many draws each cell has in it.
+
+    It has every row of `merged` once a draw, its measures with fresh noise.
 
     Args:
         merged: `cell` (0 …, in order), the keys, the measures (int64), the quantiles of `histograms`.
         roll_up: which of the cells of `contributions` each row of `merged` is the sum of; None where each is one.
 
-    Returns:
+    Yields:
         The same columns, numbers as float64; the draws of a cell follow each other.
     """
     rows = merged.num_rows
     cells = roll_up.cells if roll_up is not None else rows
     asked = [quantile.name for histogram in histograms for quantile in histogram.quantiles]
-    trees = {histogram.measure for histogram in histograms}
+    trees = {histogram.measure: histogram.tree.size for histogram in histograms}
     measures = [name for name in contributions[0].noises if name not in trees]
-    numbers = len(measures) + sum(histogram.tree.size for histogram in histograms)
+    numbers = len(measures) + sum(trees.values())
     draws = draws_per_cell(max(cells, rows), sum(len(part.cells) for part in contributions) * numbers)
-    repeated = pa.array(np.repeat(np.arange(rows, dtype=np.int64), draws))
-    table = merged.drop_columns([*measures, *asked]).take(repeated)
-    for number, measure in enumerate(measures):
-        values = merged.column(measure).to_numpy().astype(np.float64)[:, np.newaxis]
-        noise = _summed(measure, contributions, (cells, draws), roll_up, seed=seed + number * len(contributions))
-        noise = _matched(noise, cell_deviations(measure, contributions, cells, roll_up=roll_up) ** 2)
-        table = table.append_column(measure, pa.array((values + noise).ravel()))
-    for number, histogram in enumerate(histograms, start=len(measures)):
-        # So many independent numbers need no matching.
-        shape = (cells, draws, histogram.tree.size)
-        noise = _summed(histogram.measure, contributions, shape, roll_up, seed=seed + number * len(contributions))
-        for name, column in histogram.simulated_columns(noise).items():
-            table = table.append_column(name, column)
-    return table
+    seeds = {name: seed + number * len(contributions) for number, name in enumerate([*measures, *trees])}
+    noises = {
+        name: _summed(
+            name, contributions, (cells, draws, *([trees[name]] if name in trees else [])), roll_up, seeds=seeds
+        )
+        for name in seeds
+    }
+    for measure in measures:  # a histogram's many independent numbers need no matching
+        variances = cell_deviations(measure, contributions, cells, roll_up=roll_up) ** 2
+        noises[measure] = _matched(noises[measure], variances)
+    keys = merged.drop_columns([*measures, *asked])
+    size = max(1, SIMULATED_ROWS // draws)
+    for start in range(0, rows, size):
+        part = slice(start, min(start + size, rows))
+        table = keys.take(pa.array(np.repeat(np.arange(part.start, part.stop), draws)))
+        for measure in measures:
+            values = merged.column(measure).to_numpy()[part].astype(np.float64)[:, np.newaxis]
+            table = table.append_column(measure, pa.array((values + noises[measure][part]).ravel()))
+        for histogram in histograms:
+            for name, column in histogram.simulated_columns(noises[histogram.measure][part], part).items():
+                table = table.append_column(name, column)
+        yield table, draws
 
 
 def _summed(
@@ -118,63 +159,33 @@ def _summed(
     shape: tuple[int, ...],
     roll_up: RollUp | None,
     *,
-    seed: int,
+    seeds: Mapping[str, int],
 ) -> NDArray[np.float64]:
     """The sum of the nodes' noise: rows × draws × …, from `shape` = cells × draws × …."""
     noise = np.zeros(shape)
     for number, part in enumerate(contributions):
         mechanism, scale = part.noises[measure]
-        noise[part.cells] += simulated_noise(mechanism, scale, (len(part.cells), *shape[1:]), seed=seed + number)
+        count = part.pairs.get(measure)  # the same two draws as the count's, the second with the other sign
+        drawn = simulated_noise(
+            mechanism,
+            scale,
+            (len(part.cells), *shape[1:]),
+            seed=seeds[count or measure] + number,
+            opposite=count is not None,
+        )
+        noise[part.cells] += drawn
     return noise if roll_up is None else roll_up.sums(noise)
 
 
 def _matched(noise: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`noise` shifted and stretched to mean 0 and `variance` in each cell (moment matching).
+    """`noise` shifted and stretched to mean 0 and `variance` in each cell (moment matching), but for whole steps.
 
-    Then sums have their analytic standard error however few draws there are, and the continuous draws get the variance
-    of the discrete noise that they stand for.
+    Then what is nearly linear has nearly its analytic standard error however few draws there are. Small noise stays in
+    the whole steps that it comes in: an interval that ends between two of them would cover too little.
     """
-    noise -= noise.mean(axis=1, keepdims=True)
+    fine = variance >= WHOLE
+    noise -= np.where(fine, noise.mean(axis=1), 0.0)[:, np.newaxis]
     spread = noise.var(axis=1, ddof=1)
-    stretch = np.sqrt(np.divide(variance, spread, out=np.zeros_like(variance), where=spread > 0))
+    stretch = np.sqrt(np.divide(variance, spread, out=np.ones_like(variance), where=fine & (spread > 0)))
     noise *= stretch[:, np.newaxis]
     return noise
-
-
-def standard_errors(
-    answer_cells: pa.ChunkedArray, deviations: pa.Table | None, columns: Sequence[OutputColumn]
-) -> pa.Table:
-    """Standard errors in the shape of the answer.
-
-    Args:
-        answer_cells: the merged cell of each row of the answer.
-        deviations: what `Rest.error_sql` gives: `cell`, then one column for each noisy column of the answer; None where
-            there is none.
-
-    Returns:
-        One float64 column for each of `columns`; NULL where the column is not noisy or the deviation is no number.
-    """
-    rows = len(answer_cells)
-    place = pa.array(_places(answer_cells, deviations.column(0))) if deviations is not None else None
-    noisy = iter(() if deviations is None else deviations.columns[1:])
-    arrays = [
-        _finite(next(noisy), place) if column.noisy and place is not None else pa.nulls(rows, pa.float64())
-        for column in columns
-    ]
-    # The mark tells a noisy column from another even where there are no rows.
-    fields = [pa.field(column.name, pa.float64(), metadata={"noisy": str(column.noisy).lower()}) for column in columns]
-    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
-
-
-def _places(wanted: pa.ChunkedArray, cells: pa.ChunkedArray) -> NDArray[np.int64]:
-    """The row of `cells` that holds each of `wanted`; one past the end where there is none."""
-    held, asked = cells.to_numpy(), wanted.to_numpy()
-    place = np.full(max(held.max(initial=-1), asked.max(initial=-1)) + 1, len(held), dtype=np.int64)
-    place[held] = np.arange(len(held))
-    found: NDArray[np.int64] = place[asked]
-    return found
-
-
-def _finite(deviations: pa.ChunkedArray, place: pa.Array) -> pa.Array:
-    found = np.append(deviations.cast(pa.float64()).to_numpy(), np.nan)[place]
-    return pa.array(found, mask=~np.isfinite(found))

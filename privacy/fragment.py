@@ -12,6 +12,7 @@ from typing import Literal
 import pyarrow as pa
 
 from privacy.accounting import Charge
+from privacy.linear import Form
 from privacy.trees import Rank, Tree
 
 Kind = Literal["count", "sum", "tree", "units"]
@@ -159,10 +160,17 @@ class Fragment:
 
 @dataclass(frozen=True)
 class OutputColumn:
-    """A column of the answer: its name, and whether it is computed from noisy values (and so has an error bar)."""
+    """A column of the answer.
+
+    Attributes:
+        noisy: whether it is a number computed from noisy values, and so has an error bar.
+        linear: by measure, what it is multiplied with, where the column is Σ coefficient × measure + a constant; None
+            where it is something else.
+    """
 
     name: str
     noisy: bool
+    linear: Form | None = None
 
 
 @dataclass(frozen=True)
@@ -184,8 +192,8 @@ class Rest:
 
     Attributes:
         sql: gives the answer's rows in order, `cell` last.
-        error_sql: over `simulated` (the same columns, many draws of each cell): `cell` and, for each noisy column
-            of the answer, its standard deviation, in the order of `columns`; empty where no column is noisy.
+        error_sql: over `simulated` (the same columns, many draws of each cell): one row a draw, with the noisy columns
+            of the answer that are not linear, in the order of `columns`; empty where there are none.
         columns: of the answer.
         quantiles: the columns of `merged` that come from trees.
         grouping_sets: for each, the places of its keys among the fragment's; empty where all keys are the only set.

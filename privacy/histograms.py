@@ -36,11 +36,11 @@ class Histogram:
         """By quantile, one float64 a cell; NULL where there are no rows."""
         return self._columns(self.counts.astype(np.float64), self.deviation)
 
-    def simulated_columns(self, noise: NDArray[np.float64]) -> dict[str, pa.Array]:
-        """The same for every draw of every cell: `noise` is cells × draws × nodes, on top of the counts."""
+    def simulated_columns(self, noise: NDArray[np.float64], part: slice) -> dict[str, pa.Array]:
+        """The same for every draw of the cells of `part`: `noise` is cells × draws × nodes, on top of the counts."""
         cells, draws, nodes = noise.shape
-        counts = (self.counts[:, np.newaxis, :] + noise).reshape(cells * draws, nodes)
-        return self._columns(counts, np.repeat(self.deviation, draws))
+        counts = (self.counts[part, np.newaxis, :] + noise).reshape(cells * draws, nodes)
+        return self._columns(counts, np.repeat(self.deviation[part], draws))
 
     def _columns(self, counts: NDArray[np.float64], deviation: NDArray[np.float64]) -> dict[str, pa.Array]:
         values = quantiles(self.tree, counts, [quantile.rank for quantile in self.quantiles], deviation=deviation)

@@ -275,12 +275,39 @@ def _rows(table: pa.Table, columns: list[str]) -> list[tuple[object, ...]]:
     return list(zip(*(table.column(name).to_pylist() for name in columns), strict=True))
 
 
-def simulated_noise(mechanism: Mechanism, scale: float, shape: tuple[int, ...], *, seed: int) -> NDArray[np.float64]:
-    """Draws that look like the noise of a release, for error bars only; never added to data."""
+WHOLE = 50.0  # noise of less variance is drawn in whole steps, as it is; more is as good as continuous
+
+
+def simulated_noise(
+    mechanism: Mechanism, scale: float, shape: tuple[int, ...], *, seed: int, opposite: bool = False
+) -> NDArray[np.float64]:
+    """Draws that look like the noise of a release, for error bars only; never added to data.
+
+    Args:
+        opposite: of a pair, the sum: the same two draws as the count's, which has the same seed, with opposite signs.
+    """
     generator = np.random.default_rng(seed)
     if scale == 0:
         return np.zeros(shape)
+    whole = variance(mechanism, scale) < WHOLE
     if mechanism == "gaussian":
-        return generator.normal(0, scale, shape)
+        return _whole_gaussian(generator, scale, shape) if whole else generator.normal(0, scale, shape)
+    if mechanism == "laplace" and whole:
+        # The difference of two geometric draws, each an exponential one rounded down.
+        up, down = (np.floor(scale * generator.standard_exponential(shape)) for _ in range(2))
+        return up - down
     drawn = generator.laplace(scale=scale, size=shape)
-    return drawn if mechanism == "laplace" else drawn + generator.laplace(scale=scale, size=shape)
+    if mechanism == "laplace":
+        return drawn
+    other = generator.laplace(scale=scale, size=shape)
+    pair = drawn - other if opposite else drawn + other
+    return np.rint(pair) if whole else pair
+
+
+def _whole_gaussian(generator: np.random.Generator, scale: float, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    steps = np.arange(-_REACH, _REACH + 1)
+    mass = np.exp(-((steps / scale) ** 2) / 2)
+    return generator.choice(steps, shape, p=mass / mass.sum()).astype(np.float64)
+
+
+_REACH = 80  # steps: more than eleven standard deviations

@@ -15,6 +15,7 @@ from privacy.expressions import Facts, Reader, Reading
 from privacy.expressions.comparisons import condition
 from privacy.fragment import OutputColumn, Rest
 from privacy.grouping import Grouping, grouping_places, read_grouping, rolled_up
+from privacy.linear import linear_form
 from privacy.measures import MOST_LEAVES, Input, Lowered, MeasureBook, RawMeasure
 from privacy.positions import position_of, shown
 from privacy.relation import Relation, read_relation
@@ -131,7 +132,7 @@ class _Above:
     def rest(self, names: tuple[str, ...]) -> Rest:
         items = [self._read(item.unalias()) for item in self._select.expressions]
         self._shown = [self._aggregates_in(item) for item in items]
-        columns = tuple(OutputColumn(name, self._is_noisy(item)) for name, item in zip(names, items, strict=True))
+        columns = tuple(self._column(name, item) for name, item in zip(names, items, strict=True))
         named = [_alias(item.sql.copy(), name, quoted=True) for name, item in zip(names, items, strict=True)]
         query = exp.Select(expressions=[*named, exp.column("cell")])
         having = self._select.args.get("having")
@@ -158,16 +159,12 @@ class _Above:
         return exp.From(this=exp.Subquery(this=groups, alias=alias))
 
     def _error_sql(self, columns: tuple[OutputColumn, ...], items: list[Reading]) -> str:
-        noisy = [item.sql.copy() for column, item in zip(columns, items, strict=True) if column.noisy]
-        if not noisy:
-            return ""
-        deviations = [_alias(exp.StddevSamp(this=sql), f"se{number}") for number, sql in enumerate(noisy)]
-        query = exp.Select(
-            expressions=[exp.column("cell"), *deviations],
-            from_=self._groups("simulated"),
-            group=exp.Group(expressions=[exp.column("cell")]),
-        )
-        return _sql(query)
+        simulated = [
+            _alias(item.sql.copy(), f"v{number}")
+            for number, (column, item) in enumerate(zip(columns, items, strict=True))
+            if column.noisy and column.linear is None
+        ]
+        return _sql(exp.Select(expressions=simulated, from_=self._groups("simulated"))) if simulated else ""
 
     def importance(self, names: tuple[str, ...], weights: Mapping[str, float]) -> dict[str, float]:
         """By measure, how much its noise matters in the columns that are shown; to be called after `rest`."""
@@ -186,8 +183,12 @@ class _Above:
     def _aggregates_in(self, item: Reading) -> set[str]:
         return {column.name for column in item.sql.find_all(exp.Column)} & set(self._aggregates.values())
 
-    def _is_noisy(self, item: Reading) -> bool:
-        return item.facts.is_number and bool(self._aggregates_in(item))
+    def _column(self, name: str, item: Reading) -> OutputColumn:
+        if not (item.facts.is_number and self._aggregates_in(item)):
+            return OutputColumn(name, noisy=False)
+        aggregates = {aggregate: self._columns[aggregate].sql for aggregate in self._aggregates.values()}
+        sums = frozenset(measure.name for measure in self._book.measures if measure.tree is None)
+        return OutputColumn(name, noisy=True, linear=linear_form(item.sql, aggregates, sums))
 
     def _read(self, node: exp.Expr) -> Reading:
         return self._reader.value(self._placed(node))

@@ -3,7 +3,7 @@
 >>> import weir
 >>> with weir.up("examples/panel") as con:          # or: con = weir.connect("localhost:50050")
 ...     answer = con.sql("SELECT year, COUNT(*) AS n FROM panel GROUP BY year", epsilon=0.5)
-...     answer.df(), answer.standard_errors()
+...     answer.df(), answer.interval()
 
 Errors are `weir.WeirError` and its subclasses (privacy/errors.py draws the tree).
 """

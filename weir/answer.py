@@ -1,13 +1,10 @@
-"""An answer: rows, their standard errors, and what they cost."""
+"""An answer: rows, their standard errors and intervals, and what they cost."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-from privacy.errors import RequestRefused
 from weir.budget import Budget, Missing
 
 if TYPE_CHECKING:
@@ -44,6 +41,7 @@ class Answer:
     >>> answer = con.sql("SELECT year, COUNT(*) AS n FROM visits GROUP BY year", epsilon=0.5)
     >>> answer.df()                # the noisy values
     >>> answer.standard_errors()   # how far each may be off, the same shape
+    >>> answer.interval()          # the values, and beside each where the true one lies in 95 of 100 answers
     >>> answer.plot(x="year", y="n")
 
     Attributes:
@@ -67,6 +65,8 @@ class Answer:
     notes: tuple[str, ...]
     _rows: pa.Table
     _errors: pa.Table
+    _low: pa.Table
+    _high: pa.Table
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -96,24 +96,21 @@ class Answer:
         frame: pd.DataFrame = self._errors.to_pandas()
         return frame
 
-    def interval(self, confidence: float = 0.95) -> pd.DataFrame:
-        """`df()` with `<name>_low` and `<name>_high` beside each noisy column.
+    def interval_tables(self) -> tuple[pa.Table, pa.Table]:
+        """The lower and the upper ends of the 95 % intervals, as Arrow tables of the same shape."""
+        return self._low, self._high
 
-        The half-width is the standard error times the wider of the normal and the Laplace quantile, because one node's
-        noise is Laplace and the sum of many is near normal.
+    def interval(self) -> pd.DataFrame:
+        """`df()` with `<name>_low` and `<name>_high` beside each noisy column: its 95 % interval.
 
-        Raises:
-            RequestRefused: `confidence` is not between 0 and 1.
+        It is of the noise, as the standard error is: in 95 of 100 answers the value without noise lies between the two.
         """
-        if not 0 < confidence < 1:
-            raise RequestRefused(f"No interval holds with {confidence}.", remedy="Use a confidence such as 0.95.")
-        factor = max(NormalDist().inv_cdf((1 + confidence) / 2), -math.log(1 - confidence) / math.sqrt(2))
-        frame, errors = self.df(), self.standard_errors()
-        for name in self.noisy_columns:
-            place = list(frame.columns).index(name)
-            half = errors[name] * factor
-            frame.insert(place + 1, f"{name}_low", frame[name] - half)
-            frame.insert(place + 2, f"{name}_high", frame[name] + half)
+        frame, low, high = self.df(), self._low.to_pandas(), self._high.to_pandas()
+        for place in reversed(range(len(self.columns))):
+            if self._noisy(place):
+                name = self.columns[place]
+                frame.insert(place + 1, f"{name}_high", high.iloc[:, place], allow_duplicates=True)
+                frame.insert(place + 1, f"{name}_low", low.iloc[:, place], allow_duplicates=True)
         return frame
 
     def receipt(self) -> dict[str, Any]:
@@ -123,7 +120,7 @@ class Answer:
         return receipt(self)
 
     def plot(self, x: str | None = None, y: str | None = None, *, ax: Axes | None = None) -> Axes:
-        """Bars with error bars (a line where `x` is a date); needs matplotlib.
+        """Bars with their 95 % intervals (a line where `x` is a date); needs matplotlib.
 
         Args:
             x: the column along the axis; by default the columns without noise, side by side.

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from weir.display import grid, missing_lines, note_lines
 from weir.display_html import folded, missing_html, page, paragraph, table_html, with_error
-from weir.number_format import Figure, epsilon_text, figure, guarantee_text, key_text
+from weir.number_format import Figure, epsilon_text, figure, guarantee_text, key_text, with_interval
 
 if TYPE_CHECKING:
     from weir.answer import Answer, Charge
@@ -35,8 +35,9 @@ def answer_text(answer: Answer) -> RenderableType:
 
 
 def answer_html(answer: Answer) -> str:
-    """The same as small HTML."""
-    rows = [[with_error(cell.value, cell.error) for cell in row] for row in zip(*_columns(answer), strict=True)]
+    """The same as small HTML; under the pointer, the interval of a cell."""
+    cells = zip(*_columns(answer), strict=True)
+    rows = [[with_error(cell.value, cell.error, cell.interval) for cell in row] for row in cells]
     right = {place for place in range(len(answer.columns)) if _right(answer, place)}
     return page(
         table_html(answer.columns, rows, right=right),
@@ -51,11 +52,18 @@ def answer_html(answer: Answer) -> str:
 def _columns(answer: Answer) -> list[list[Figure]]:
     """The shown cells, one list a column."""
     rows, errors, noisy = answer.arrow()[:ROWS_SHOWN], answer.error_table()[:ROWS_SHOWN], answer.noisy_columns
+    low, high = (table[:ROWS_SHOWN] for table in answer.interval_tables())
     found = []
     for place, name in enumerate(answer.columns):
         values, bars = rows.column(place).to_pylist(), errors.column(place).to_pylist()
         if name in noisy:
-            found.append([figure(value, bar) for value, bar in zip(values, bars, strict=True)])
+            ends = zip(low.column(place).to_pylist(), high.column(place).to_pylist(), strict=True)
+            found.append(
+                [
+                    with_interval(figure(value, bar), value, bar, end)
+                    for value, bar, end in zip(values, bars, ends, strict=True)
+                ]
+            )
         else:
             found.append([Figure(key_text(value)) for value in values])
     return found

@@ -34,9 +34,12 @@ def table_html(header: Sequence[str], rows: Iterable[Sequence[str]], *, right: C
     return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
 
 
-def with_error(value: str, error: str) -> Markup:
-    """A value, its `± …` in grey."""
-    return Markup(f'{escape(value)} <span style="{_GREY}">{escape(error)}</span>' if error else escape(value))
+def with_error(value: str, error: str, hint: str = "") -> Markup:
+    """A value, its `± …` in grey; the hint is shown under the pointer."""
+    if not error:
+        return Markup(escape(value))
+    title = f' title="{escape(hint)}"' if hint else ""
+    return Markup(f'{escape(value)} <span style="{_GREY}"{title}>{escape(error)}</span>')
 
 
 def paragraph(text: str, *, grey: bool = True) -> str:

@@ -27,12 +27,15 @@ def receipt(answer: Answer) -> dict[str, Any]:
 
 
 def to_dict(answer: Answer) -> dict[str, Any]:
-    """Rows and standard errors as lists of objects, and the receipt."""
+    """Rows, standard errors and the ends of intervals as lists of objects, and the receipt."""
+    low, high = answer.interval_tables()
     return {
         "columns": list(answer.columns),
         "noisy_columns": list(answer.noisy_columns),
         "rows": _records(answer.arrow()),
         "standard_errors": _records(answer.error_table()),
+        "low": _records(low),
+        "high": _records(high),
         **receipt(answer),
     }
 
@@ -43,16 +46,18 @@ def write_json(content: Any, out: IO[str]) -> None:
 
 
 def write_csv(answer: Answer, out: IO[str]) -> None:
-    """One line a row; a column `<name>_se` behind each noisy column `<name>`."""
+    """One line a row; behind each noisy column `<name>` its `<name>_se`, `<name>_low` and `<name>_high`."""
     noisy = set(answer.noisy_columns)
+    low, high = answer.interval_tables()
     header: list[str] = []
     columns: list[list[object]] = []
     for place, name in enumerate(answer.columns):
         header.append(name)
         columns.append(_values(answer.arrow().column(place)))
         if name in noisy:
-            header.append(f"{name}_se")
-            columns.append(_values(answer.error_table().column(place)))
+            for ending, table in (("se", answer.error_table()), ("low", low), ("high", high)):
+                header.append(f"{name}_{ending}")
+                columns.append(_values(table.column(place)))
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(zip(*columns, strict=True))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 EMPTY = "–"
 _LARGEST = 1e15  # from here on numbers are written in powers of ten
@@ -13,10 +14,11 @@ _MOST_DECIMALS = 9
 
 @dataclass(frozen=True)
 class Figure:
-    """One cell for people: its text, and `± …` where it is noisy."""
+    """One cell for people: its text, and where it is noisy `± …` and the 95 % interval."""
 
     value: str
     error: str = ""
+    interval: str = ""
 
 
 def figure(value: object, standard_error: float | None) -> Figure:
@@ -38,6 +40,15 @@ def figure(value: object, standard_error: float | None) -> Figure:
         return Figure(_scientific(value, standard_error), f"± {standard_error:.1e}")
     digits = min(0, decimals) if isinstance(value, int) else decimals  # a count has no places after the point
     return Figure(_fixed(value, digits), f"± {_fixed(standard_error, decimals)}")
+
+
+def with_interval(cell: Figure, value: object, standard_error: float | None, ends: tuple[Any, Any]) -> Figure:
+    """The figure of `value` with its interval, rounded as the value is."""
+    if not cell.error or None in ends:
+        return cell
+    kind = int if isinstance(value, int) else float
+    low, high = (figure(kind(end), standard_error).value for end in ends)
+    return replace(cell, interval=f"95 %: {low} to {high}")
 
 
 def plain_text(value: object) -> str:

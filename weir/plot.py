@@ -1,4 +1,4 @@
-"""A picture of an answer, with error bars."""
+"""A picture of an answer, with its intervals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CROWDED = 60  # characters of labels along the axis; more are slanted
 
 
 def plot(answer: Answer, x: str | None, y: str | None, ax: Axes | None) -> Axes:
-    """Bars of `y` over `x`, one standard error up and down; a line of points where `x` is a date.
+    """Bars of `y` over `x` with their 95 % intervals; a line of points where `x` is a date.
 
     Raises:
         RequestRefused: no such column, nothing to draw, several rows at one place, or no matplotlib.
@@ -32,7 +32,10 @@ def plot(answer: Answer, x: str | None, y: str | None, ax: Axes | None) -> Axes:
     if len(set(places)) < len(places):
         raise RequestRefused("Several rows stand at one place.", remedy="Leave x out: all keys then name the bars.")
     heights = [float("nan") if value is None else float(value) for value in rows.column(up).to_pylist()]
-    bars = [0.0 if error is None else error for error in answer.error_table().column(up).to_pylist()]
+    ends = [table.column(up).to_pylist() for table in answer.interval_tables()]
+    bars = [
+        [0.0 if end is None else abs(end - height) for end, height in zip(side, heights, strict=True)] for side in ends
+    ]
     axes = pyplot.subplots()[1] if ax is None else ax
     if len(across) == 1 and all(isinstance(place[0], dt.date) for place in places):
         axes.errorbar([place[0] for place in places], heights, yerr=bars, fmt="o-", capsize=3)
@@ -44,7 +47,7 @@ def plot(answer: Answer, x: str | None, y: str | None, ax: Axes | None) -> Axes:
     return axes
 
 
-def _bars(axes: Axes, labels: list[str], heights: list[float], bars: list[float]) -> None:
+def _bars(axes: Axes, labels: list[str], heights: list[float], bars: list[list[float]]) -> None:
     axes.bar(range(len(labels)), heights, yerr=bars, capsize=3, color="#7aa6c2", ecolor="#333333")
     crowded = sum(map(len, labels)) > _CROWDED
     axes.set_xticks(

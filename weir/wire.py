@@ -51,11 +51,12 @@ def answer_from(message: coordinator.Answer, sql: str) -> Answer:
     """The answer in `message`.
 
     Raises:
-        InternalError: the payload is not Arrow, or its two tables differ in shape.
+        InternalError: the payload is not Arrow, or its tables differ in shape.
     """
-    rows, errors = _table(message.rows), _table(message.standard_errors)
-    if rows.column_names != errors.column_names or rows.num_rows != errors.num_rows:
-        raise InternalError("The coordinator's answer does not fit its standard errors.", remedy="Use equal versions.")
+    rows, *bars = map(_table, (message.rows, message.standard_errors, message.low, message.high))
+    if any(rows.column_names != part.column_names or rows.num_rows != part.num_rows for part in bars):
+        raise InternalError("The coordinator's answer does not fit its error bars.", remedy="Use equal versions.")
+    errors, low, high = bars
     return Answer(
         sql=sql,
         epsilon=message.epsilon,
@@ -67,6 +68,8 @@ def answer_from(message: coordinator.Answer, sql: str) -> Answer:
         notes=tuple(message.notes),
         _rows=rows,
         _errors=errors,
+        _low=low,
+        _high=high,
     )
 
 

@@ -74,7 +74,7 @@ def test_the_answer_is_the_sum_with_its_error_and_its_price() -> None:
     assert {event.province for event in events[1:-1] if isinstance(event, NodeDone)} == {"anhui", "shanghai"}
     answered = last(events)
     assert answered.rows.to_pydict() == {"n": [-2]}
-    assert answered.standard_errors.to_pydict() == {"n": [pytest.approx(math.sqrt(2 * laplace_variance(2.0)))]}
+    assert answered.bars.standard_errors.to_pydict() == {"n": [pytest.approx(math.sqrt(2 * laplace_variance(2.0)))]}
     assert [(charge.province, charge.epsilon_charged) for charge in answered.charges] == [
         ("anhui", 0.5),
         ("shanghai", 0.5),
@@ -308,10 +308,11 @@ def test_a_rest_that_fails_on_the_noisy_values_says_what_is_charged() -> None:
 
 def test_an_answer_without_error_bars_is_better_than_none() -> None:
     plan = total_plan("anhui")
-    overflowing = "SELECT cell, stddev(m0::TINYINT) FROM simulated GROUP BY cell"
-    answered = last(ask({"anhui": node("anhui", 1000)}, replace(plan, rest=replace(plan.rest, error_sql=overflowing))))
+    overflowing = Rest(plan.rest.sql, "SELECT m0::TINYINT FROM simulated", (OutputColumn("n", True),))
+    answered = last(ask({"anhui": node("anhui", 1000)}, replace(plan, rest=overflowing)))
     assert answered.rows.to_pydict() == {"n": [1000]}
-    assert answered.standard_errors.to_pydict() == {"n": [None]}
+    for bars in (answered.bars.standard_errors, answered.bars.low, answered.bars.high):
+        assert bars.to_pydict() == {"n": [None]}
     assert NO_ERROR_BARS in answered.notes
 
 
@@ -321,8 +322,8 @@ def test_groups_by_province_stand_side_by_side() -> None:
         fragments={province: fragment(province, table) for province, table in cells.items()},
         rest=Rest(
             "SELECT k0, 'x', m0, cell FROM merged ORDER BY m0 DESC",
-            "SELECT cell, stddev(m0) FROM simulated GROUP BY cell",
-            (OutputColumn("province", False), OutputColumn("x", False), OutputColumn("n", True)),
+            "",
+            (OutputColumn("province", False), OutputColumn("x", False), OutputColumn("n", True, (("m0", 1.0),))),
         ),
         epsilon=1.0,
         delta=0.0,
@@ -337,7 +338,7 @@ def test_groups_by_province_stand_side_by_side() -> None:
     answered = last(ask(nodes, plan))
     assert answered.rows.to_pydict() == {"province": ["shanghai", "anhui"], "x": ["x", "x"], "n": [2, 1]}
     one = pytest.approx(math.sqrt(laplace_variance(2.0)))
-    assert answered.standard_errors.to_pydict() == {"province": [None] * 2, "x": [None] * 2, "n": [one, one]}
+    assert answered.bars.standard_errors.to_pydict() == {"province": [None] * 2, "x": [None] * 2, "n": [one, one]}
 
 
 def test_explain_is_free() -> None:

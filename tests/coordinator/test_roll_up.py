@@ -97,8 +97,13 @@ def answer(
         fragments={name: fragment(name, cells, measures=2, scale=scale) for name, scale in provinces.items()},
         rest=Rest(
             "SELECT r0, r1, m0 AS n, m1 / m0 AS mean, cell FROM merged ORDER BY cell",
-            "SELECT cell, stddev(m0), stddev(m1 / m0) FROM simulated GROUP BY cell",
-            (OutputColumn("r0", False), OutputColumn("r1", False), OutputColumn("n", True), OutputColumn("mean", True)),
+            "SELECT m1 / m0 FROM simulated",
+            (
+                OutputColumn("r0", False),
+                OutputColumn("r1", False),
+                OutputColumn("n", True, (("m0", 1.0),)),
+                OutputColumn("mean", True),
+            ),
             grouping_sets=sets,
         ),
         epsilon=1.0,
@@ -112,7 +117,7 @@ def answer(
     rehearse(engine, plan, timeout_s=10)
     releases = {name: release(cells, numbers, numbers) for name in provinces}
     result = computed(engine, plan, releases, seed=3, timeout_s=30)
-    errors = result.standard_errors.rename_columns(["r0", "r1", "se_n", "se_mean"]).select(["se_n", "se_mean"])
+    errors = result.bars.standard_errors.rename_columns(["r0", "r1", "se_n", "se_mean"]).select(["se_n", "se_mean"])
     found: list[dict[str, float | None]] = [
         {**row, **error} for row, error in zip(result.rows.to_pylist(), errors.to_pylist(), strict=True)
     ]

@@ -75,8 +75,10 @@ def test_events_and_the_answer_cross_the_wire() -> None:
         assert list(events[0].started.provinces) == ["anhui"]
         answer = events[-1].answer
         assert pa.ipc.open_stream(answer.rows).read_all().to_pydict() == {"n": [3]}
-        errors = pa.ipc.open_stream(answer.standard_errors).read_all()
-        assert errors.schema.types == [pa.float64()]
+        for bars in (answer.standard_errors, answer.low, answer.high):
+            assert pa.ipc.open_stream(bars).read_all().schema.types == [pa.float64()]
+        ends = [pa.ipc.open_stream(end).read_all()["n"][0].as_py() for end in (answer.low, answer.high)]
+        assert ends == [3 - 6, 3 + 6]  # P(|noise| > 6) is 3.8 % at scale 2, of 5 it is 6.2 %
         assert (answer.epsilon, answer.span, list(answer.notes)) == (1.0, 2, ["a note"])
         assert [missing.province for missing in answer.missing] == ["shanghai"]
         assert answer.charges[0].epsilon_charged == 0.5

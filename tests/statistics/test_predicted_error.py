@@ -92,7 +92,7 @@ class Region:
     def stated(self, rest: RestEngine, seed: int) -> NDArray[np.float64]:
         """The standard errors beside one fresh answer: by cell, by noisy column."""
         releases = {name: noisy(part, self.exact[name]) for name, part in self.plan.fragments.items()}
-        errors = computed(rest, self.plan, releases, seed=seed, timeout_s=60).standard_errors
+        errors = computed(rest, self.plan, releases, seed=seed, timeout_s=60).bars.standard_errors
         noisy_columns = [place for place, column in enumerate(self.plan.rest.columns) if column.noisy]
         return np.stack([errors.column(place).to_numpy() for place in noisy_columns], axis=1)
 

@@ -52,6 +52,18 @@ def budget(province: str, spent: float = 0.25) -> node_pb2.Budget:
     )
 
 
+def ends(rows: pa.Table, errors: pa.Table, factor: float) -> pa.Table:
+    """Values and so many standard errors."""
+    columns = [
+        pa.array(
+            [None if None in (value, bar) else value + factor * bar for value, bar in zip(*pair, strict=True)],
+            pa.float64(),
+        )
+        for pair in zip(*(map(pa.ChunkedArray.to_pylist, table.columns) for table in (rows, errors)), strict=True)
+    ]
+    return pa.Table.from_arrays(columns, schema=errors.schema)
+
+
 def answer(rows: pa.Table = ROWS, errors: pa.Table = ERRORS, **fields: Any) -> messages.Answer:
     charges = [
         messages.Charge(province="shanghai", epsilon_charged=0.25, snapshot="ab12", budget=budget("shanghai")),
@@ -65,6 +77,7 @@ def answer(rows: pa.Table = ROWS, errors: pa.Table = ERRORS, **fields: Any) -> m
         "epsilon_per_node": 0.25,
         "notes": ["A person with visits in two provinces is counted in each."],
     }
+    whole |= {"low": ipc(ends(rows, errors, -2)), "high": ipc(ends(rows, errors, 3))}
     return messages.Answer(rows=ipc(rows), standard_errors=ipc(errors), **(whole | fields))
 
 

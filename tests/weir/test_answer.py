@@ -3,12 +3,12 @@ import io
 import sys
 
 import matplotlib
-import numpy as np
 import pyarrow as pa
 import pytest
 
 import weir
-from tests.weir.fake_coordinator import answer
+from privacy.errors import InternalError
+from tests.weir.fake_coordinator import ERRORS, answer, ipc
 from weir.export import write_csv
 from weir.wire import answer_from
 
@@ -40,7 +40,7 @@ def test_the_coordinators_mark_of_noisy_columns_holds_without_rows() -> None:
     assert found.noisy_columns == ("n",)
     out = io.StringIO()
     write_csv(found, out)
-    assert out.getvalue() == "k,n,n_se\n"
+    assert out.getvalue() == "k,n,n_se,n_low,n_high\n"
 
 
 def test_the_repr_lines_up_points_and_says_the_cost() -> None:
@@ -65,7 +65,7 @@ def test_html_escapes_what_the_query_named() -> None:
     html = _answer(**{"<b>": (["<script>"], [None]), "n": ([1000], [3.0])})._repr_html_()
     assert "<script>" not in html
     assert "<b>" not in html
-    assert '1,000 <span style="opacity:.6">± 3.0</span>' in html
+    assert '1,000 <span style="opacity:.6" title="95 %: 994 to 1,009">± 3.0</span>' in html
     assert "Missing: anhui" in html
     assert "traceback" not in html
 
@@ -82,20 +82,38 @@ def test_no_rows_and_no_noise_can_be_shown() -> None:
     assert "7" in repr(_answer(n=([7], [None])))
 
 
-def test_intervals_hold_for_one_nodes_laplace_noise() -> None:
-    # One node's noise is Laplace: a normal quantile of 1.96 standard errors would hold 93.7% of the time only.
-    noise = np.sort(-np.log1p(-np.linspace(0, 1, 20_001)[:-1]))  # quantiles of |Laplace(1)|, standard error √2
-    for confidence in (0.5, 0.9, 0.95, 0.99):
-        frame = _answer(n=([0.0], [2**0.5])).interval(confidence)
-        held = float(np.mean(noise <= frame["n_high"][0]))
-        assert held >= confidence - 1e-3
-        assert frame["n_low"][0] == -frame["n_high"][0]
-    assert list(frame.columns) == ["n", "n_low", "n_high"]
+def test_intervals_are_the_coordinators() -> None:
+    found = answer_from(answer(), "SELECT 1").interval()
+    assert list(found.columns) == [
+        "kind",
+        "year",
+        "n",
+        "n_low",
+        "n_high",
+        "mean_cost",
+        "mean_cost_low",
+        "mean_cost_high",
+    ]
+    assert found["n_low"].tolist() == pytest.approx([12345 - 28.2, 987 - 28.2, 3 - 28.2])
+    assert found["n_high"].tolist() == pytest.approx([12345 + 42.3, 987 + 42.3, 3 + 42.3])
+    assert found["mean_cost_low"].isna().tolist() == [False, False, True]
 
 
-def test_a_confidence_is_between_zero_and_one() -> None:
-    with pytest.raises(weir.RequestRefused):
-        _answer(n=([0.0], [1.0])).interval(95)
+def test_an_interval_may_stand_beside_columns_of_one_name() -> None:
+    rows, errors = pa.table([[1], [2]], names=["n", "n"]), pa.table([[0.5], [0.25]], names=["n", "n"])
+    found = answer_from(answer(rows, errors), "SELECT 1").interval()
+    assert list(found.columns) == ["n", "n_low", "n_high", "n", "n_low", "n_high"]
+    assert found.iloc[0].tolist() == [1, 0, 2.5, 2, 1.5, 2.75]
+
+
+def test_an_answer_whose_error_bars_do_not_fit_is_refused() -> None:
+    whole = answer()
+    whole.low = b""
+    with pytest.raises(InternalError, match="not Arrow"):
+        answer_from(whole, "SELECT 1")
+    whole.low = ipc(ERRORS.slice(1))
+    with pytest.raises(InternalError, match="does not fit"):
+        answer_from(whole, "SELECT 1")
 
 
 def test_a_plot_has_bars_and_error_bars() -> None:
@@ -108,7 +126,7 @@ def test_a_plot_has_bars_and_error_bars() -> None:
     ]
     assert axes.get_ylabel() == "n"
     low, high = axes.containers[0].lines[2][0].get_segments()[1][:, 1]
-    assert (low, high) == pytest.approx((987 - 14.1, 987 + 14.1))
+    assert (low, high) == pytest.approx((987 - 28.2, 987 + 42.3))
 
 
 def test_dates_make_a_line() -> None:

@@ -34,18 +34,23 @@ def test_query_prints_a_table_for_people() -> None:
     assert not any(line.endswith(" ") for line in done.stdout.splitlines())
 
 
-def test_csv_has_a_column_of_standard_errors_behind_each_noisy_one() -> None:
+def test_csv_has_error_bars_behind_each_noisy_column() -> None:
     done = _run("query", SQL, "-e", "0.5", "--format", "csv")
-    rows = list(csv.reader(io.StringIO(done.stdout)))
-    assert rows[0] == ["kind", "year", "n", "n_se", "mean_cost", "mean_cost_se"]
-    assert rows[1] == ["outpatient", "2023", "12345", "14.1", "123.4567", "0.0345"]
-    assert rows[3] == ["", "2024", "3", "14.1", "", ""]
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    names = ["n", "n_se", "n_low", "n_high", "mean_cost", "mean_cost_se", "mean_cost_low", "mean_cost_high"]
+    assert list(rows[0]) == ["kind", "year", *names]
+    assert [rows[0][name] for name in ("kind", "year", "n", "n_se")] == ["outpatient", "2023", "12345", "14.1"]
+    assert [float(rows[0][name]) for name in ("n_low", "n_high")] == pytest.approx([12316.8, 12387.3])
+    assert [rows[2][name] for name in ("kind", "n_se", *names[4:])] == ["", "14.1", "", "", "", ""]
 
 
 def test_json_has_rows_errors_and_the_receipt() -> None:
     found = json.loads(_run("query", SQL, "-e", "0.5", "--format", "json").stdout)
     assert found["rows"][0] == {"kind": "outpatient", "year": 2023, "n": 12345, "mean_cost": 123.4567}
     assert found["standard_errors"][0] == {"kind": None, "year": None, "n": 14.1, "mean_cost": 0.0345}
+    assert found["low"][0]["n"] == pytest.approx(12316.8)
+    assert found["high"][0]["n"] == pytest.approx(12387.3)
+    assert found["high"][0]["kind"] is None
     assert found["epsilon"] == 0.5
     assert found["charges"][0]["epsilon_charged"] == 0.25
     assert found["missing"][0]["province"] == "anhui"

@@ -109,7 +109,7 @@ def test_the_command_line_asks_it(con: weir.Connection) -> None:
 
     rows = list(csv.DictReader(io.StringIO(run("query", SQL, "-e", "1000000", "--format", "csv"))))
     assert [row["n"] for row in rows] == ["200", "200"]
-    assert list(rows[0]) == ["kind", "n", "n_se", "mean", "mean_se"]
+    assert list(rows[0]) == ["kind", "n", "n_se", "n_low", "n_high", "mean", "mean_se", "mean_low", "mean_high"]
     assert "SQL at anhui (alike at jiangsu)" in run("explain", SQL)
     assert "类别" in run("catalog")
     spent = [node["epsilon_spent"] for node in json.loads(run("budget", "--format", "json"))["nodes"]]

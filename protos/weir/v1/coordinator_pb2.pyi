@@ -61,7 +61,7 @@ class NodeMissing(_message.Message):
     def __init__(self, province: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Answer(_message.Message):
-    __slots__ = ("rows", "standard_errors", "charges", "missing", "epsilon", "span", "notes", "delta", "epsilon_per_node")
+    __slots__ = ("rows", "standard_errors", "charges", "missing", "epsilon", "span", "notes", "delta", "epsilon_per_node", "low", "high")
     ROWS_FIELD_NUMBER: _ClassVar[int]
     STANDARD_ERRORS_FIELD_NUMBER: _ClassVar[int]
     CHARGES_FIELD_NUMBER: _ClassVar[int]
@@ -71,6 +71,8 @@ class Answer(_message.Message):
     NOTES_FIELD_NUMBER: _ClassVar[int]
     DELTA_FIELD_NUMBER: _ClassVar[int]
     EPSILON_PER_NODE_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
     rows: bytes
     standard_errors: bytes
     charges: _containers.RepeatedCompositeFieldContainer[Charge]
@@ -80,7 +82,9 @@ class Answer(_message.Message):
     notes: _containers.RepeatedScalarFieldContainer[str]
     delta: float
     epsilon_per_node: float
-    def __init__(self, rows: _Optional[bytes] = ..., standard_errors: _Optional[bytes] = ..., charges: _Optional[_Iterable[_Union[Charge, _Mapping]]] = ..., missing: _Optional[_Iterable[_Union[NodeMissing, _Mapping]]] = ..., epsilon: _Optional[float] = ..., span: _Optional[int] = ..., notes: _Optional[_Iterable[str]] = ..., delta: _Optional[float] = ..., epsilon_per_node: _Optional[float] = ...) -> None: ...
+    low: bytes
+    high: bytes
+    def __init__(self, rows: _Optional[bytes] = ..., standard_errors: _Optional[bytes] = ..., charges: _Optional[_Iterable[_Union[Charge, _Mapping]]] = ..., missing: _Optional[_Iterable[_Union[NodeMissing, _Mapping]]] = ..., epsilon: _Optional[float] = ..., span: _Optional[int] = ..., notes: _Optional[_Iterable[str]] = ..., delta: _Optional[float] = ..., epsilon_per_node: _Optional[float] = ..., low: _Optional[bytes] = ..., high: _Optional[bytes] = ...) -> None: ...
 
 class Charge(_message.Message):
     __slots__ = ("province", "epsilon_charged", "already_released", "snapshot", "budget")
