@@ -52,7 +52,7 @@ def budget_request(project: str) -> node_pb2.BudgetRequest:
 def _fragment(fragment: Fragment) -> fragment_pb2.Fragment:
     return fragment_pb2.Fragment(
         province=fragment.province,
-        table=fragment.table,
+        tables=fragment.tables,
         unit=fragment.unit,
         relation=fragment.relation,
         keys=[fragment_pb2.Key(name=key.name, type=key.type, label=key.label) for key in fragment.keys],

@@ -163,7 +163,7 @@ class Releases:
 
 def _purpose(admitted: Admitted) -> Purpose:
     fragment = admitted.fragment
-    return Purpose(admitted.project, fragment.table, len(fragment.measures), fragment.cell_count)
+    return Purpose(admitted.project, ", ".join(fragment.tables), len(fragment.measures), fragment.cell_count)
 
 
 def _ipc(table: pa.Table) -> bytes:

@@ -64,8 +64,8 @@ def truncation(config_path: Path, sql: str, *, options: dict[str, Any] | None = 
         raise RequestRefused(f"The query asks nothing of {config.province}.", remedy="Ask about this province.")
     engine = Engine.open(config)
     try:
-        found = prepare_view(engine, config.sources[fragment.table], config.catalog.private_tables[fragment.table])
-        _check(found)
+        for table in fragment.tables:
+            _check(prepare_view(engine, config.sources[table], config.catalog.private_tables[table]))
         return Truncation(fragment, _cuts(engine, fragment))
     finally:
         engine.close()

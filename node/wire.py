@@ -40,7 +40,7 @@ def asked(message: node_pb2.FragmentRequest) -> Asked:
 def _fragment(message: fragment_pb2.Fragment) -> Fragment:
     return Fragment(
         province=message.province,
-        table=message.table,
+        tables=tuple(message.tables),
         unit=message.unit,
         relation=message.relation,
         keys=tuple(Key(key.name, key.type, key.label) for key in message.keys),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 from sqlglot import exp
 
 from privacy.errors import ConstructRefused
-from privacy.expressions import Reading
+from privacy.expressions import Facts, Reading
 from privacy.expressions.comparisons import condition
+from privacy.expressions.rules import integer
 from privacy.measures import COUNT_FACTS, Lowered, MeasureBook
 from privacy.moments import correlation, covariance, deviation, intercept, slope, variance
 from privacy.positions import position_of, shown
@@ -39,7 +41,22 @@ def lower(node: exp.Expr, book: MeasureBook) -> Lowered:
 
 
 def _count(book: MeasureBook, node: exp.Expr, kept: exp.Expr | None) -> Lowered:
+    if isinstance(node.this, exp.Distinct):
+        return _count_distinct(book, node, kept)
     measure = book.count(node.this, kept, label=shown(node))
+    return Lowered(Reading(exp.column(measure.name), COUNT_FACTS), {measure.name: 1.0})
+
+
+def _count_distinct(book: MeasureBook, node: exp.Expr, kept: exp.Expr | None) -> Lowered:
+    """COUNT(DISTINCT person_id), of the unit's identifier."""
+    values = node.this.expressions
+    if len(values) != 1 or not book.reader.read(values[0]).facts.identifier:
+        raise ConstructRefused(
+            f"`{shown(node)}`: only distinct units can be counted",
+            remedy="Write COUNT(DISTINCT person_id), with the unit's identifier; or group by the column.",
+            position=position_of(node),
+        )
+    measure = book.units(values[0], kept, label=shown(node))
     return Lowered(Reading(exp.column(measure.name), COUNT_FACTS), {measure.name: 1.0})
 
 
@@ -48,6 +65,22 @@ def _count_if(book: MeasureBook, node: exp.Expr, kept: exp.Expr | None) -> Lower
     both = test if kept is None else exp.and_(kept, test)
     measure = book.count(exp.Star(), both, label=shown(node))
     return Lowered(Reading(exp.column(measure.name), COUNT_FACTS), {measure.name: 1.0})
+
+
+def _any(book: MeasureBook, node: exp.Expr, kept: exp.Expr | None) -> Lowered:
+    """BOOL_OR(c): the noisy count of rows in which c is true is at least 1."""
+    counted = _count_if(book, node, kept)
+    return replace(counted, reading=_compared(exp.GTE, counted))
+
+
+def _all(book: MeasureBook, node: exp.Expr, kept: exp.Expr | None) -> Lowered:
+    """BOOL_AND(c): the noisy count of rows in which c is false is less than 1."""
+    counted = _count_if(book, exp.CountIf(this=exp.Not(this=exp.Paren(this=node.this.copy()))), kept)
+    return replace(counted, reading=_compared(exp.LT, counted))
+
+
+def _compared(comparison: type[exp.Binary], counted: Lowered) -> Reading:
+    return Reading(comparison(this=counted.reading.sql, expression=integer(1)), Facts("BOOLEAN"))
 
 
 def _sum(book: MeasureBook, node: exp.Expr, kept: exp.Expr | None) -> Lowered:
@@ -98,6 +131,8 @@ _PERCENTILES = (exp.PercentileCont, exp.PercentileDisc)
 _AGGREGATES: dict[type[exp.Expr], Lower] = {
     exp.Count: _count,
     exp.CountIf: _count_if,
+    exp.LogicalOr: _any,
+    exp.LogicalAnd: _all,
     exp.Sum: _sum,
     exp.Avg: _average,
     exp.Variance: variance,
@@ -132,8 +167,9 @@ _SECOND: dict[type[exp.Expr], set[str]] = {  # what else an aggregate may be giv
     exp.WithinGroup: {"expression"},
 }
 _ANSWERED = (
-    "COUNT(*), COUNT(x), COUNT_IF(condition), SUM(x), AVG(x), MIN, MAX, MEDIAN, QUANTILE_CONT(x, 0.9), VARIANCE, "
-    "STDDEV, COVAR_POP, COVAR_SAMP, CORR, REGR_SLOPE or REGR_INTERCEPT, with FILTER (WHERE …) if need be"
+    "COUNT(*), COUNT(x), COUNT(DISTINCT person_id), COUNT_IF(condition), BOOL_OR, BOOL_AND, SUM(x), AVG(x), MIN, MAX, "
+    "MEDIAN, QUANTILE_CONT(x, 0.9), VARIANCE, STDDEV, COVAR_POP, COVAR_SAMP, CORR, REGR_SLOPE or REGR_INTERCEPT, with "
+    "FILTER (WHERE …) if need be"
 )
 
 
@@ -146,7 +182,8 @@ def _filtered(node: exp.Expr) -> tuple[exp.Expr | None, exp.Expr]:
 def _is_plain(aggregate: exp.Expr) -> bool:
     given = {name for name, value in aggregate.args.items() if value not in (None, [], False)}
     known = {"this", "big_int"} | _SECOND.get(type(aggregate), set())
-    return not given - known and not isinstance(aggregate.this, exp.Distinct | exp.Order)
+    distinct = isinstance(aggregate.this, exp.Distinct) and not isinstance(aggregate, exp.Count)
+    return not (given - known or distinct or isinstance(aggregate.this, exp.Order))
 
 
 def _not_answered(node: exp.Expr, aggregate: exp.Expr) -> ConstructRefused:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 from sqlglot.optimizer.qualify import qualify
+from sqlglot.optimizer.scope import Scope, traverse_scope
 
 from privacy.catalog import PROVINCE, Catalog, PrivateTable, Table
 from privacy.errors import ConstructRefused, NameRefused
@@ -16,29 +17,32 @@ from privacy.grouping import expand_positions
 from privacy.positions import position_of, shown
 
 
-def bind(select: exp.Select, catalog: Catalog) -> exp.Select:
-    """`select` with every column qualified by its table's alias, aliases in GROUP BY and HAVING expanded.
+def bind(query: exp.Select, catalog: Catalog) -> exp.Select:
+    """`query` with every column qualified by its table's alias, aliases in GROUP BY and HAVING expanded.
 
-    Before: `SELECT kind AS k, COUNT(*) FROM visits GROUP BY k`
-    After:  `SELECT visits.kind AS k, COUNT(*) AS _col_1 FROM visits AS visits GROUP BY visits.kind`
+    Common table expressions stand where they are named.
+
+    Before: `WITH v AS (SELECT kind AS k FROM visits) SELECT k, COUNT(*) FROM v GROUP BY k`
+    After:  `SELECT v.k AS k, COUNT(*) AS _col_1 FROM (SELECT visits.kind AS k FROM visits AS visits) AS v GROUP BY v.k`
 
     Raises:
         NameRefused: an unknown or ambiguous table or column, with the nearest name.
-        ConstructRefused: something other than a table of the catalog in FROM, or a sub-query.
+        ConstructRefused: something other than a table of the catalog or a sub-query in FROM.
     """
-    select = normalize_identifiers(select.copy(), dialect="duckdb")
-    _refuse_subqueries(select)
-    tables = _tables(select, catalog)
-    _check_columns(select, tables)
-    if select.args.get("group") and select.args["group"].args.get("all"):
-        _expand_group_by_all(select)
-    expand_positions(select)
+    query = normalize_identifiers(query.copy(), dialect="duckdb")
+    for scope in traverse_scope(query):
+        _check_scope(scope, catalog)
+    for select in query.find_all(exp.Select):
+        if select.args.get("group") and select.args["group"].args.get("all"):
+            _expand_group_by_all(select)
+        expand_positions(select)
     schema: dict[str, object] = {name: _types(table) for name, table in catalog.tables.items()}
     try:
-        bound = qualify(select, schema=schema, dialect="duckdb", quote_identifiers=False, identify=False)
+        bound = qualify(query, schema=schema, dialect="duckdb", quote_identifiers=False, identify=False)
     except SqlglotError as fault:
         message = str(fault).partition(". Line")[0].splitlines()[0]
         raise NameRefused(message, remedy="Qualify columns by their table, for example v.kind.") from None
+    _put_common_tables_in_place(bound)
     assert isinstance(bound, exp.Select)
     return bound
 
@@ -53,53 +57,64 @@ def _types(table: Table) -> dict[str, str]:
     return types | {PROVINCE: "VARCHAR"} if isinstance(table, PrivateTable) else types
 
 
-def _refuse_subqueries(select: exp.Select) -> None:
-    inner = next((found for found in select.find_all(exp.Query) if found is not select), None)
-    if inner is not None:
-        raise ConstructRefused(
-            f"`{shown(inner)}`: sub-queries are not answered",
-            remedy="Ask the inner and the outer question one at a time.",
-            position=position_of(inner),
-        )
-
-
-def _tables(select: exp.Select, catalog: Catalog) -> dict[str, Table]:
-    """The catalog's tables that the query reads, by alias."""
-    found: dict[str, Table] = {}
-    sources = [select.args["from_"]] if select.args.get("from_") else []
-    for source in (*sources, *select.args.get("joins", [])):
-        node = source.this
-        if not isinstance(node, exp.Table) or not isinstance(node.this, exp.Identifier):
-            raise ConstructRefused(
-                f"`{shown(node)}`: only tables of the catalog may be read",
-                remedy=f"Tables are {', '.join(catalog.tables)}.",
-                position=position_of(node),
-            )
-        _check_table(node, catalog)
-        if node.alias_or_name in found:
+def _check_scope(scope: Scope, catalog: Catalog) -> None:
+    """The names of one SELECT; sqlglot would find what is wrong too, but not say what was meant."""
+    select = scope.expression
+    if not isinstance(select, exp.Select):
+        return
+    named: dict[str, list[str] | None] = {}  # by alias, the columns; None where they are not known yet
+    joins = select.args.get("joins", [])
+    nodes = [*([select.args["from_"].this] if select.args.get("from_") else []), *(join.this for join in joins)]
+    for node in nodes:
+        name = node.alias_or_name
+        if name in named and name:
             raise NameRefused(
-                f"Two tables are called `{node.alias_or_name}`",
-                remedy="Give one of them an alias.",
-                position=position_of(node),
+                f"Two tables are called `{name}`", remedy="Give one of them an alias.", position=position_of(node)
             )
-        found[node.alias_or_name] = catalog.tables[node.name]
-    if not found:
-        raise ConstructRefused("The query reads no table", remedy=f"Tables are {', '.join(catalog.tables)}.")
-    return found
+        named[name] = _columns(node, scope, catalog)
+    _check_columns(scope, select, named)
+
+
+def _columns(node: exp.Expr, scope: Scope, catalog: Catalog) -> list[str] | None:
+    """The columns of what stands in FROM."""
+    if isinstance(node, exp.Subquery):
+        inner = node.this
+        return _selected(inner) if isinstance(inner, exp.Query) else None
+    if not isinstance(node, exp.Table) or not isinstance(node.this, exp.Identifier):
+        raise ConstructRefused(
+            f"`{shown(node)}`: only tables of the catalog may be read",
+            remedy=f"Tables are {', '.join(catalog.tables)}.",
+            position=position_of(node),
+        )
+    source = scope.cte_sources.get(node.name)
+    if source is not None and not node.args.get("db"):
+        _refuse_extras(node)
+        return _selected(source.expression)
+    _check_table(node, catalog)
+    return columns_of(catalog.tables[node.name])
+
+
+def _selected(query: exp.Expr) -> list[str] | None:
+    names = query.named_selects if isinstance(query, exp.Query) else []
+    return None if "*" in names or not names else list(names)
 
 
 def _check_table(node: exp.Table, catalog: Catalog) -> None:
-    extra = [name for name, value in node.args.items() if value and name not in ("this", "alias")]
-    alias = node.args.get("alias")
-    if alias is not None and any(value for name, value in alias.args.items() if name != "this"):
-        extra.append("column aliases")
-    if node.name not in catalog.tables or "db" in extra:
+    if node.name not in catalog.tables or node.args.get("db"):
         shown_name = shown(node)
         raise NameRefused(
             f"There is no table `{shown_name.partition(' ')[0]}`{_nearest(node.name, catalog.tables)}",
             remedy=f"Tables are {', '.join(catalog.tables)}.",
             position=position_of(node),
         )
+    _refuse_extras(node)
+
+
+def _refuse_extras(node: exp.Table) -> None:
+    extra = [name for name, value in node.args.items() if value and name not in ("this", "alias")]
+    alias = node.args.get("alias")
+    if alias is not None and any(value for name, value in alias.args.items() if name != "this"):
+        extra.append("column aliases")
     if extra:
         raise ConstructRefused(
             f"`{shown(node)}`: {extra[0].upper()} is not answered",
@@ -108,31 +123,68 @@ def _check_table(node: exp.Table, catalog: Catalog) -> None:
         )
 
 
-def _check_columns(select: exp.Select, tables: dict[str, Table]) -> None:
+def _check_columns(scope: Scope, select: exp.Select, named: Mapping[str, list[str] | None]) -> None:
+    outer = _outer_names(scope)
+    unknown = any(columns is None for columns in named.values()) or bool(outer)
     aliases = {item.alias for item in select.expressions if item.alias}
-    for column in select.find_all(exp.Column):
+    for column in scope.columns:
         if isinstance(column.this, exp.Star):
             continue
-        if column.table and column.table not in tables:
+        if column.table and column.table not in named:
+            if column.table in outer:
+                continue
             raise NameRefused(
-                f"There is no table `{column.table}` in the query{_nearest(column.table, tables)}",
-                remedy=f"Its tables are {', '.join(tables)}.",
+                f"There is no table `{column.table}` in the query{_nearest(column.table, named)}",
+                remedy=f"Its tables are {', '.join(named)}.",
                 position=position_of(column),
             )
-        known = [tables[column.table]] if column.table else list(tables.values())
-        names = {name for table in known for name in columns_of(table)} | (set() if column.table else aliases)
-        if not column.table and column.name in tables:
+        known = [named[column.table]] if column.table else list(named.values())
+        names = {name for columns in known for name in columns or ()} | (set() if column.table else aliases)
+        if not column.table and column.name in named and column.name not in names:
             raise ConstructRefused(
                 f"`{column.name}` is a table; whole rows are not answered",
                 remedy="Name a column, inside COUNT, SUM or AVG.",
                 position=position_of(column),
             )
-        if column.name not in names:
+        if column.name not in names and not (unknown if not column.table else None in known):
             raise NameRefused(
                 f"There is no column `{column.name}`{_nearest(column.name, names)}",
                 remedy=f"Columns are {', '.join(sorted(names - aliases))}.",
                 position=position_of(column),
             )
+
+
+def _outer_names(scope: Scope) -> set[str]:
+    """The tables of the SELECTs around a sub-query of WHERE, whose row it may look at."""
+    names: set[str] = set()
+    around = scope.parent
+    while around is not None and scope.is_subquery:
+        names |= set(around.sources)
+        around = around.parent
+    return names
+
+
+def _put_common_tables_in_place(query: exp.Expr) -> None:
+    """`WITH v AS (SELECT …) SELECT … FROM v` → `SELECT … FROM (SELECT …) AS v`, the innermost first."""
+    for with_ in reversed(list(query.find_all(exp.With))):
+        holder = with_.parent
+        assert holder is not None
+        if with_.args.get("recursive"):
+            raise ConstructRefused(
+                "WITH RECURSIVE is not answered", remedy="Write plain WITH.", position=position_of(with_)
+            )
+        with_.pop()
+        made: dict[str, exp.Expr] = {}
+        for cte in with_.expressions:
+            _name_in_place(cte.this, made)
+            made[cte.alias] = cte.this
+        _name_in_place(holder, made)
+
+
+def _name_in_place(node: exp.Expr, made: Mapping[str, exp.Expr]) -> None:
+    for table in list(node.find_all(exp.Table)):
+        if table.name in made and not table.args.get("db"):
+            table.replace(exp.Subquery(this=made[table.name].copy(), alias=table.args["alias"].copy()))
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

@@ -66,7 +66,8 @@ def _sums_sql(fragment: Fragment, keys: str, secret: str, *, large: bool) -> str
     every = f"SELECT {_listed(keys)}{totals or _GROUP} FROM ({fragment.relation}) AS r{_grouped(keys)}"
     if fragment.bounding.form == "none" or not measures:
         return f"{every}{_having(fragment)}"
-    if not large or fragment.threshold is not None:  # rows do not tell how many units there are
+    # Rows do not tell how many units there are.
+    if not large or fragment.threshold is not None or any(measure.kind == "units" for measure in measures):
         shares = ", ".join(f"SUM({share}) AS {name}" for name, share in _shares(fragment).items())
         per_unit = _per_unit(fragment, keys, secret)
         return f"SELECT {_listed(keys)}{shares} FROM ({per_unit}) AS p{_grouped(keys)}{_having(fragment)}"
@@ -124,8 +125,8 @@ _GROUP = "COUNT(*) > 0 AS present"  # one row for each group that has rows, or o
 
 def _per_unit(fragment: Fragment, keys: str, secret: str, *, where: str = "") -> str:
     """One row a unit and group: the unit's own sums, and whether it is one of the groups that count."""
-    own = [measure for measure in _sums(fragment) if measure.kind != "units"]
-    sums = "".join(f", {_total(measure, fragment)} AS {_own(measure.name)}" for measure in own)
+    own = [measure for measure in _sums(fragment) if measure.kind != "units" or measure.input is not None]
+    sums = "".join(f", {_aggregate(measure)} AS {_own(measure.name)}" for measure in own)
     units = f"u{_also(keys)}"
     per_unit = f"SELECT {units}{sums} FROM ({fragment.relation}) AS r{where} GROUP BY {units}"
     if fragment.bounding.form != "clip_and_limit":
@@ -151,15 +152,21 @@ def _where_kept(share: str, fragment: Fragment) -> str:
 
 
 def _total(measure: Measure, fragment: Fragment) -> str:
-    return _units(fragment) if measure.kind == "units" else f"{measure.kind.upper()}({measure.input or '*'})"
+    return _units(fragment, measure.input) if measure.kind == "units" else _aggregate(measure)
 
 
-def _units(fragment: Fragment) -> str:
-    """The distinct units of a group that count in it."""
+def _aggregate(measure: Measure) -> str:
+    return f"{'SUM' if measure.kind == 'sum' else 'COUNT'}({measure.input or '*'})"
+
+
+def _units(fragment: Fragment, counted: str | None = None) -> str:
+    """The distinct units of a group that count in it, or those with a row where `counted` is not NULL."""
     if fragment.bounding.form != "none":
         return f"SUM({_where_kept('1', fragment)})"
     # Each has one row, unless joins multiply rows.
-    return "COUNT(*)" if fragment.bounding.max_rows == 1 else "COUNT(DISTINCT u)"
+    if fragment.bounding.max_rows == 1:
+        return f"COUNT({counted or '*'})"
+    return f"COUNT(DISTINCT {f'CASE WHEN {counted} IS NOT NULL THEN u END' if counted else 'u'})"
 
 
 def _having(fragment: Fragment) -> str:
@@ -171,7 +178,7 @@ def _bounded(measure: Measure, max_rows: int) -> str:
     """One unit's share of a group."""
     name = _own(measure.name)
     if measure.kind == "units":
-        return "1"
+        return "1" if measure.input is None else f"LEAST({name}, 1)"
     if measure.kind == "count":
         return f"LEAST({name}, {max_rows})"
     if measure.weight is not None:

@@ -1,7 +1,9 @@
 """One spelling for relations that are the same: what a release is known by in the ledgers must not depend on style.
 
 Before: `SELECT v.cost AS x0 FROM visits AS v WHERE ('F' = v.sex) AND (v.age > 30 AND 'F' = v.sex)`
-After:  `SELECT visits.cost AS x0 FROM visits AS visits WHERE visits.age > 30 AND visits.sex = 'F'`
+After:  `SELECT v.cost AS x0 FROM visits AS v WHERE v.age > 30 AND v.sex = 'F'`
+
+Tables go by names that do not depend on the researcher's (privacy/rows/relation.py).
 
 Sound because every part is in total form: no order of evaluation can raise an error, and AND, OR and comparisons give
 the same truth value, NULL included, in any order.
@@ -23,9 +25,8 @@ _TURNED: dict[type[exp.Expr], type[exp.Binary]] = {
 }
 
 
-def canonical(query: exp.Select) -> exp.Select:
-    """`query`, over qualified columns: changed in place, so that tables have their names and conditions one order."""
-    _name_tables(query)
+def canonical(query: exp.Expr) -> exp.Expr:
+    """`query`, changed in place, so that conditions have one order."""
     for node in reversed(list(query.walk(bfs=True))):  # operands before what holds them
         if type(node) in _TURNED:
             _turn(node)
@@ -34,23 +35,6 @@ def canonical(query: exp.Select) -> exp.Select:
         elif isinstance(node, exp.Where):
             node.set("this", node.this.unnest())
     return query
-
-
-def _name_tables(query: exp.Select) -> None:
-    """Aliases give way to names; a table that is read twice is numbered."""
-    names: dict[str, str] = {}
-    for table in query.find_all(exp.Table):
-        times = sum(1 for known in names.values() if known.partition("#")[0] == table.name)
-        names[table.alias_or_name] = f"{table.name}#{times + 1}" if times else table.name
-        table.set("alias", exp.TableAlias(this=_identifier(names[table.alias_or_name])))
-    for column in query.find_all(exp.Column):
-        if column.table:  # behind its table even a keyword needs no quotes
-            column.set("table", _identifier(names[column.table]))
-            column.set("this", _identifier(column.name))
-
-
-def _identifier(name: str) -> exp.Identifier:
-    return exp.to_identifier(name, quoted=not name.replace("_", "").isalnum())
 
 
 def _turn(node: exp.Expr) -> None:

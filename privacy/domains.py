@@ -14,12 +14,14 @@ import duckdb
 import pyarrow as pa
 from sqlglot import exp
 
-from privacy.catalog import PROVINCE, Catalog, PrivateTable, PublicTable
+from privacy.catalog import ENUMERABLE_VALUES, Catalog, PrivateTable, PublicTable
 from privacy.errors import DomainRefused
+from privacy.expressions import Facts
 from privacy.expressions.rules import grouped
 from privacy.fragment import MAX_CELLS
 from privacy.positions import position_of, shown
-from privacy.relation import PublicJoin, Relation
+from privacy.rows.relation import Relation
+from privacy.rows.source import Arm, Source, in_province
 
 _LARGEST_PRODUCT = 2_000_000  # combinations of values that are tried for keys that share columns
 _CACHED = 256
@@ -43,21 +45,40 @@ class Cells:
 
 @dataclass
 class _Component:
-    """Keys that share columns, to be enumerated together."""
+    """Keys that share columns, to be enumerated together.
+
+    Attributes:
+        columns: of private tables, each with a domain of its own; with the table's alias.
+        aliases: of public tables and sub-queries, whose columns hang together; with the columns that are needed.
+        truths: conditions that are free to be true or false.
+    """
 
     keys: dict[str, exp.Expr] = field(default_factory=dict)
-    columns: set[str] = field(default_factory=set)
-    aliases: set[str] = field(default_factory=set)
+    columns: set[tuple[str, str]] = field(default_factory=set)
+    aliases: dict[str, set[str]] = field(default_factory=dict)
     truths: set[str] = field(default_factory=set)
 
     def touches(self, other: _Component) -> bool:
-        return bool(self.columns & other.columns or self.aliases & other.aliases or self.truths & other.truths)
+        shared = self.columns & other.columns or self.aliases.keys() & other.aliases.keys()
+        return bool(shared or self.truths & other.truths)
 
     def absorb(self, other: _Component) -> None:
         self.keys |= other.keys
         self.columns |= other.columns
-        self.aliases |= other.aliases
+        for alias, names in other.aliases.items():
+            self.aliases.setdefault(alias, set()).update(names)
         self.truths |= other.truths
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A relation as the node of a province sees it."""
+
+    relation: Relation
+    province: str
+
+    def seen(self, node: exp.Expr) -> exp.Expr:
+        return in_province(grouped(node.copy()), self.province)
 
 
 class Domains:
@@ -101,9 +122,7 @@ class Domains:
         Raises:
             DomainRefused: a key without a public domain, or too many cells.
         """
-        located = [in_province(key, relation, province) for key in keys]
-        conditions = [in_province(part, relation, province) for part in relation.conditions]
-        sql = self._enumeration(relation, located, keys, conditions)
+        sql = self._enumeration(_Place(relation, province), {f"k{number}": key for number, key in enumerate(keys)})
         limit = MAX_CELLS // max(1, measures)
         cells = self._run(sql, limit)
         if cells.count > limit:
@@ -131,39 +150,37 @@ class Domains:
                 self._cache.popitem(last=False)
         return cells
 
-    def _enumeration(
-        self, relation: Relation, keys: Sequence[exp.Expr], written: Sequence[exp.Expr], conditions: list[exp.Expr]
-    ) -> str:
+    def _enumeration(self, place: _Place, named: dict[str, exp.Expr]) -> str:
+        """SELECT of every combination of values that the expressions `named` can have."""
         truths: dict[str, tuple[exp.Expr, bool]] = {}
         components: list[_Component] = []
-        for number, (key, original) in enumerate(zip(keys, written, strict=True)):
-            enumerable = self._enumerable(relation, key, original, truths)
-            _merge(components, self._component(relation, f"k{number}", enumerable, original))
-        parts = [self._component_sql(relation, component, truths, conditions) for component in components]
-        constant = [part.sql(dialect="duckdb") for part in conditions if not part.find(exp.Column)]
+        conditions = [place.seen(part) for part in place.relation.conditions]
+        for name, original in named.items():
+            enumerable = self._enumerable(place, place.seen(original), original, truths)
+            _merge(components, self._component(place, name, enumerable, original))
+        parts = [self._component_sql(place, component, truths, conditions) for component in components]
+        constant = [part.sql(dialect="duckdb") for part in conditions if not part.find(exp.Column, exp.Query)]
         where = f" WHERE {' AND '.join(f'({part})' for part in constant)}" if constant else ""
         if not parts:
             return f"SELECT 1 AS one{where}"
-        names = ", ".join(f"k{number}" for number in range(len(keys)))
-        return f"SELECT {names} FROM {' CROSS JOIN '.join(f'({part})' for part in parts)}{where}"
+        return f"SELECT {_quoted(named)} FROM {' CROSS JOIN '.join(f'({part})' for part in parts)}{where}"
 
     def _enumerable(
-        self, relation: Relation, node: exp.Expr, original: exp.Expr, truths: dict[str, tuple[exp.Expr, bool]]
+        self, place: _Place, node: exp.Expr, original: exp.Expr, truths: dict[str, tuple[exp.Expr, bool]]
     ) -> exp.Expr:
         """`node` with each condition on columns without a domain replaced by a free truth value.
 
         Before: `CASE WHEN cost > 100 THEN kind ELSE 'x' END`
         After:  `CASE WHEN truth0.t THEN kind ELSE 'x' END`
         """
-        if all(self._has_domain(relation, column) for column in node.find_all(exp.Column)):
+        if not node.find(exp.Query) and all(self._has_domain(place, column) for column in node.find_all(exp.Column)):
             return node
         if isinstance(node, exp.Predicate | exp.Connector | exp.Not):
             text = node.sql(dialect="duckdb")
-            nullable = relation.reader.read(node).facts.nullable
             name = next((known for known, (truth, _) in truths.items() if truth.sql("duckdb") == text), None)
             if name is None:
                 name = f"truth{len(truths)}"
-                truths[name] = (node, nullable)
+                truths[name] = (node, place.relation.facts(node).nullable)
             return exp.column("t", table=name)
         if isinstance(node, exp.Column):
             raise DomainRefused(
@@ -173,35 +190,54 @@ class Domains:
             )
         replaced = node.copy()
         for child in list(replaced.iter_expressions()):
-            new = self._enumerable(relation, child, original, truths)
+            new = self._enumerable(place, child, original, truths)
             if new is not child:
                 child.replace(new)
         return replaced
 
-    def _has_domain(self, relation: Relation, column: exp.Column) -> bool:
-        if column.table != relation.alias:
-            return True  # public tables are enumerable whole
-        return f"{relation.table_name}.{column.name}" in self._sizes
+    def _has_domain(self, place: _Place, column: exp.Column) -> bool:
+        source = place.relation.source(column.table)
+        if isinstance(source.origin, PublicTable):
+            return True  # it is enumerable whole
+        if isinstance(source.origin, str):
+            return f"{source.origin}.{column.name}" in self._sizes
+        if _is_listed(source.columns[column.name].facts):
+            return True
+        return all(self._arm_has_domain(arm, column.name, place.province) for arm in source.origin)
 
-    def _component(self, relation: Relation, name: str, key: exp.Expr, original: exp.Expr) -> _Component:
+    def _arm_has_domain(self, arm: Arm, name: str, province: str) -> bool:
+        if name not in arm.items:
+            return False
+        try:
+            self._enumeration(_Place(arm.relation, province), {name: arm.items[name]})
+        except DomainRefused:
+            return False
+        return True
+
+    def _component(self, place: _Place, name: str, key: exp.Expr, original: exp.Expr) -> _Component:
         found = _Component(keys={name: key})
         pending = list(key.find_all(exp.Column))
         while pending:
             column = pending.pop()
-            if column.table == relation.alias:
-                found.columns.add(column.name)
-            elif column.table.startswith("truth"):
+            if column.table.startswith("truth"):
                 found.truths.add(column.table)
+                continue
+            origin = place.relation.source(column.table).origin
+            if isinstance(origin, str):
+                found.columns.add((column.table, column.name))
+            elif not isinstance(origin, PublicTable):
+                found.aliases.setdefault(column.table, set()).add(column.name)
             elif column.table not in found.aliases:
-                found.aliases.add(column.table)
-                pending += self._joining(relation, column.table, original)
+                found.aliases[column.table] = set()
+                pending += self._joining(place, column.table, original)
         return found
 
-    def _joining(self, relation: Relation, alias: str, original: exp.Expr) -> list[exp.Column]:
+    def _joining(self, place: _Place, alias: str, original: exp.Expr) -> list[exp.Column]:
         """Columns that the join to public table `alias` compares."""
-        columns = list(_join(relation, alias).sql.args["on"].find_all(exp.Column))
+        join = next(join for join in place.relation.joins if join.source.alias == alias)
+        columns = list(join.sql.args["on"].find_all(exp.Column))
         for column in columns:
-            if not self._has_domain(relation, column):
+            if not self._has_domain(place, column):
                 raise DomainRefused(
                     f"`{shown(original)}` has no public domain: its table is joined by `{column.name}`, which has none",
                     remedy=f"The steward can give `{column.name}` one in the catalog: references = …",
@@ -211,56 +247,97 @@ class Domains:
 
     def _component_sql(
         self,
-        relation: Relation,
+        place: _Place,
         component: _Component,
         truths: dict[str, tuple[exp.Expr, bool]],
         conditions: Iterable[exp.Expr],
     ) -> str:
-        self._check_product(relation, component)
-        items = ", ".join(f"{key.sql(dialect='duckdb')} AS {name}" for name, key in component.keys.items())
-        sources = self._sources(relation, component, truths)
-        kept = [part.sql(dialect="duckdb") for part in conditions if self._decides(relation, component, part)]
+        self._check_product(place.relation, component)
+        items = ", ".join(f'{key.sql(dialect="duckdb")} AS "{name}"' for name, key in component.keys.items())
+        sources = self._sources(place, component, truths)
+        kept = [part.sql(dialect="duckdb") for part in conditions if _decides(place.relation, component, part)]
         where = f" WHERE {' AND '.join(f'({part})' for part in kept)}" if kept else ""
         return f"SELECT DISTINCT {items}{' FROM ' if sources else ''}{sources}{where}"
 
     def _check_product(self, relation: Relation, component: _Component) -> None:
-        size = math.prod(self._sizes[f"{relation.table_name}.{column}"] for column in component.columns)
+        columns = [f"{relation.source(alias).origin}.{column}" for alias, column in component.columns]
+        size = math.prod(self._sizes[column] for column in columns)
         if size * 3 ** len(component.truths) > _LARGEST_PRODUCT:
+            names = ", ".join(sorted(column for _, column in component.columns))
             raise DomainRefused(
-                f"The keys combine {size:,} values of {', '.join(sorted(component.columns))}; that is too many to list",
+                f"The keys combine {size:,} values of {names}; that is too many to list",
                 remedy="Use fewer columns in one key, or group by them one by one.",
             )
 
-    def _sources(self, relation: Relation, component: _Component, truths: dict[str, tuple[exp.Expr, bool]]) -> str:
-        names = [f'"{relation.table_name}.{column}"' for column in sorted(component.columns)]
-        sources = [f"(SELECT * FROM {' CROSS JOIN '.join(names)}) AS {relation.alias}"] if names else []
+    def _sources(self, place: _Place, component: _Component, truths: dict[str, tuple[exp.Expr, bool]]) -> str:
+        relation, listed = place.relation, dict[str, str]()
+        for alias in sorted({alias for alias, _ in component.columns}):
+            names = sorted(column for table, column in component.columns if table == alias)
+            tables = " CROSS JOIN ".join(f'"{relation.source(alias).origin}.{name}"' for name in names)
+            listed[alias] = f"SELECT {_quoted(names)} FROM {tables}"
+        for alias, columns in component.aliases.items():
+            if isinstance(relation.source(alias).origin, tuple):
+                listed[alias] = self._listed(relation.source(alias), sorted(columns), place.province)
+        optional = {join.source.alias for join in relation.joins if join.optional}
+        sources = [f'({_or_nothing(sql) if alias in optional else sql}) AS "{alias}"' for alias, sql in listed.items()]
         sources += [
             f"{_TRUTH_OR_NULL if truths[name][1] else _TRUTH} AS {name}(t)" for name in sorted(component.truths)
         ]
-        joins = [join.sql.sql(dialect="duckdb") for join in relation.joins if join.alias in component.aliases]
+        public = [join for join in relation.joins if isinstance(join.source.origin, PublicTable)]
+        joins = [join.sql.sql(dialect="duckdb") for join in public if join.source.alias in component.aliases]
         return " CROSS JOIN ".join(sources) + "".join(f" {join}" for join in joins)
 
-    def _decides(self, relation: Relation, component: _Component, part: exp.Expr) -> bool:
-        """Whether a conjunct of WHERE speaks of this component's columns only, so that it rules groups out."""
-        columns = list(part.find_all(exp.Column))
-        return bool(columns) and all(
-            column.name in component.columns if column.table == relation.alias else column.table in component.aliases
-            for column in columns
-        )
+    def _listed(self, source: Source, names: Sequence[str], province: str) -> str:
+        """SELECT of every combination of values that columns of a sub-query can have."""
+        assert isinstance(source.origin, tuple)
+        ranges = [name for name in names if _is_listed(source.columns[name].facts)]
+        parts = [_range(name, source.columns[name].facts) for name in ranges]
+        others = [name for name in names if name not in ranges]
+        if others:
+            arms = [
+                self._enumeration(_Place(arm.relation, province), {name: arm.items[name] for name in others})
+                for arm in source.origin
+            ]
+            parts.append(" UNION ".join(f"SELECT {_quoted(others)} FROM ({arm})" for arm in arms))
+        return f"SELECT {_quoted(names)} FROM {' CROSS JOIN '.join(f'({part})' for part in parts)}"
 
 
-def in_province(node: exp.Expr, relation: Relation, province: str) -> exp.Expr:
-    """`node` as the node of `province` sees it: the pseudo-column is its name."""
-
-    def replace(part: exp.Expr) -> exp.Expr:
-        is_province = isinstance(part, exp.Column) and part.name == PROVINCE and part.table == relation.alias
-        return exp.Literal.string(province) if is_province else part
-
-    return grouped(node.copy()).transform(replace, copy=False)
+def _decides(relation: Relation, component: _Component, part: exp.Expr) -> bool:
+    """Whether a conjunct of WHERE speaks of this component's columns only, so that it rules groups out."""
+    columns = list(part.find_all(exp.Column))
+    return bool(columns) and not part.find(exp.Query) and all(_is_in(relation, component, one) for one in columns)
 
 
-def _join(relation: Relation, alias: str) -> PublicJoin:
-    return next(join for join in relation.joins if join.alias == alias)
+def _is_in(relation: Relation, component: _Component, column: exp.Column) -> bool:
+    origin = relation.source(column.table).origin
+    if isinstance(origin, str):
+        return (column.table, column.name) in component.columns
+    names = component.aliases.get(column.table)
+    return names is not None and (isinstance(origin, PublicTable) or column.name in names)
+
+
+def _is_listed(facts: Facts) -> bool:
+    """Whether the facts alone say which few values there are."""
+    few = facts.type == "BIGINT" and facts.bounded and facts.high - facts.low < ENUMERABLE_VALUES
+    return few or facts.type == "BOOLEAN"
+
+
+def _range(name: str, facts: Facts) -> str:
+    """SELECT of all values that the facts allow."""
+    if facts.type == "BOOLEAN":
+        values = "SELECT FALSE AS v UNION ALL SELECT TRUE"
+    else:
+        values = f"SELECT UNNEST(RANGE({facts.low}, {facts.high} + 1))::BIGINT AS v"
+    return f'SELECT v AS "{name}" FROM ({values}{" UNION ALL SELECT NULL" if facts.nullable else ""})'
+
+
+def _or_nothing(sql: str) -> str:
+    """`sql`, and a row of NULLs."""
+    return f"{sql} UNION ALL SELECT n.* FROM (SELECT 1) LEFT JOIN ({sql} LIMIT 1) AS n ON FALSE"
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
 
 
 def _merge(components: list[_Component], new: _Component) -> None:

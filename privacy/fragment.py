@@ -123,7 +123,7 @@ class Fragment:
 
     Attributes:
         province: the node that it is for.
-        table: the private table whose unit is protected.
+        tables: the private tables that are read; one unit owns all their rows.
         unit: what the unit is, for example `person`.
         relation: SQL (DuckDB dialect) of the rows: columns `u` (unit; absent for form `none`), keys `k0` …,
             integer measure inputs `x0` …, over the tables of the standard.
@@ -136,7 +136,7 @@ class Fragment:
     """
 
     province: str
-    table: str
+    tables: tuple[str, ...]
     unit: str
     relation: str
     keys: tuple[Key, ...]

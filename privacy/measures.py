@@ -12,14 +12,12 @@ from privacy.expressions import Facts, Reader, Reading
 from privacy.expressions.arithmetic import clamp
 from privacy.expressions.rules import cast, grouped, integer
 from privacy.fragment import Kind, Quantile
+from privacy.grids import EXACT, grid_of, in_steps, number, scaled, steps_of
 from privacy.positions import position_of, shown
-from privacy.relation import Relation
+from privacy.rows.relation import Relation
 from privacy.trees import Rank, Tree, tree_over
 
 MOST_LEAVES = 1000
-_LARGEST_STEPS = 10**9  # of one row: 4 × 10⁹ such rows still fit 2⁶²
-_LEAST_STEP = 1e-290  # its inverse is a number too
-_NEAR = 1e-4  # of a step; dividing by the grid is off by less
 _FINE_STEPS = 10**6  # of a whole range: finer steps round no mean that anybody reads
 COUNT_FACTS = Facts("BIGINT", -(2**53), 2**53)
 
@@ -113,6 +111,13 @@ class MeasureBook:
         counted = self._counted(value, kept)
         return self._measure("count", self._input(counted) if counted is not None else None, 0, 1, label=label)
 
+    def units(self, value: exp.Expr, kept: exp.Expr | None, *, label: str) -> RawMeasure:
+        """Distinct units with a row in which `value`, their identifier, is not NULL and `kept` is true."""
+        if self._relation.owned.rows == 1:
+            return self.count(value, kept, label=label)
+        counted = self._counted(value, kept)
+        return self._measure("units", self._input(counted) if counted is not None else None, 0, 1, label=label)
+
     def _counted(self, value: exp.Expr, kept: exp.Expr | None) -> exp.Expr | None:
         """What is not NULL in the rows of that count; None where all rows are."""
         present = None
@@ -126,9 +131,9 @@ class MeasureBook:
     def total(self, node: exp.Expr, kept: exp.Expr | None, *, label: str) -> Lowered:
         """Σ of `node` over the rows in which `kept` is true."""
         reading = self.number(node)
-        grid = self._grid(node, reading.facts)
-        low, high = _steps(reading.facts, grid)
-        summed = _kept(_integer(reading, grid, 0, low, high), kept)
+        grid = self._grid(reading)
+        low, high = steps_of(reading.facts, grid)
+        summed = _kept(in_steps(reading, grid, 0, low, high), kept)
         text = summed.sql(dialect="duckdb")
         if text in self._from_means:
             return self._total_from_mean(node, kept, reading.facts, label=label)
@@ -146,7 +151,7 @@ class MeasureBook:
     def _total_from_mean(self, node: exp.Expr, kept: exp.Expr | None, facts: Facts, *, label: str) -> Lowered:
         """Σ of distances from the centre + centre × count: where the count is released anyway, a measure less."""
         centred, count = self._centred(self.number(node), node, kept, total=label)
-        low, high = _steps(facts, centred.grid)
+        low, high = steps_of(facts, centred.grid)
         # As DOUBLE, because the product may exceed 2⁶³ where the noise is extreme.
         shift = exp.Mul(this=number(float(centred.centre)), expression=exp.column(count.name))
         steps = exp.Paren(this=exp.Add(this=exp.column(centred.name), expression=shift))
@@ -196,11 +201,11 @@ class MeasureBook:
         Args:
             label, total: of the mean or of the sum that is computed from both.
         """
-        grid = self._weighted_grid(self._grid(node, reading.facts), reading.facts)
-        low, high = _steps(reading.facts, grid)
+        grid = self._weighted_grid(self._grid(reading), reading.facts)
+        low, high = steps_of(reading.facts, grid)
         centre = (low + high) // 2
         count = self.count(node, kept, label=f"COUNT of {label or total}")
-        column = self._input(_kept(_integer(reading, grid, centre, low - centre, high - centre), kept))
+        column = self._input(_kept(in_steps(reading, grid, centre, low - centre, high - centre), kept))
         measure = self._measure(
             "sum", column, low - centre, high - centre, grid=grid, centre=centre, weight=count.name, label=label
         )
@@ -234,7 +239,7 @@ class MeasureBook:
                 remedy=f"Give it closer ones that you know: CLAMP({shown(node)}, 0, 100).",
                 position=position_of(node),
             )
-        if facts.type == "BIGINT" and distance > _EXACT:
+        if facts.type == "BIGINT" and distance > EXACT:
             return Reading(cast(reading.sql, "DOUBLE"), replace(facts, type="DOUBLE"))
         return reading
 
@@ -262,18 +267,10 @@ class MeasureBook:
             )
         return reading
 
-    def _grid(self, node: exp.Expr, facts: Facts) -> float:
-        """The step to which values are rounded: the catalog's for a plain column, else 10⁻⁹ of the range or finer."""
-        largest = max(abs(facts.low), abs(facts.high))
-        natural = 1.0
-        if facts.type == "DOUBLE":
-            natural = 10.0 ** (math.ceil(math.log10(largest)) - 9) if largest > 0 else 1.0
-            plain = node.this if isinstance(node, exp.Paren) else node
-            column = self._relation.column(plain) if isinstance(plain, exp.Column) else None
-            natural = max((column.grid if column is not None else None) or natural, _LEAST_STEP)
-        while largest / natural > _LARGEST_STEPS:
-            natural *= 10
-        return natural
+    def _grid(self, reading: Reading) -> float:
+        plain = reading.sql.unnest()
+        known = self._relation.column(plain).grid if isinstance(plain, exp.Column) else None
+        return grid_of(reading.facts, known)
 
     def _weighted_grid(self, grid: float, facts: Facts) -> float:
         """A finer step where steps are coarse: bounding may scale sums down and round them, pairs have a middle."""
@@ -306,38 +303,6 @@ class MeasureBook:
         return self._measures[key]
 
 
-_EXACT = 2.0**53  # integers up to here are literals of an integer type and exact as DOUBLE
-
-
-def scaled(value: exp.Expr, grid: float) -> exp.Expr:
-    """Steps → value; a division where that is exact, so that 0.01 does not round twice."""
-    inverse = 1 / grid
-    if grid == 1:
-        return value
-    if inverse > 1 and _is_whole(inverse):
-        return exp.Div(this=value, expression=number(round(inverse) if inverse < _EXACT else inverse))
-    return exp.Mul(this=value, expression=number(grid))
-
-
-def _is_whole(inverse: float) -> bool:
-    return abs(inverse - round(inverse)) < 1e-9 * inverse
-
-
-def number(value: float) -> exp.Expr:
-    """A literal, DOUBLE where it is no integer (DuckDB would read a DECIMAL)."""
-    text = exp.Literal.number(repr(abs(value)))
-    literal = text if isinstance(value, int) else cast(text, "DOUBLE")
-    return exp.Neg(this=literal) if value < 0 else literal
-
-
-def _steps(facts: Facts, grid: float) -> tuple[int, int]:
-    """The bounds in steps; outwards where they lie between two, because engines differ in how they round a half."""
-    low, high = facts.low / grid, facts.high / grid
-    nearest = round(low), round(high)
-    on_grid = tuple(abs(near - exact) < _NEAR for near, exact in zip(nearest, (low, high), strict=True))
-    return nearest[0] if on_grid[0] else math.floor(low), nearest[1] if on_grid[1] else math.ceil(high)
-
-
 def _leaf(reading: Reading, tree: Tree) -> exp.Expr:
     """The number of the bin that one row's value is in; NULL stays NULL."""
     if reading.facts.type == "BIGINT":
@@ -358,21 +323,3 @@ def _importance_of_total(low: int, high: int) -> float:
 
 def _kept(value: exp.Expr, kept: exp.Expr | None) -> exp.Expr:
     return value if kept is None else exp.Case(ifs=[exp.If(this=kept.copy(), true=value)])
-
-
-def _integer(reading: Reading, grid: float, centre: int, low: int, high: int) -> exp.Expr:
-    """One row's value in steps of the grid, off centre, clamped to [low, high]; NULL stays NULL."""
-    value = reading.sql
-    if reading.facts.type == "BIGINT" and grid < 1:
-        value = exp.Mul(this=cast(value, "BIGINT"), expression=number(round(1 / grid)))
-    elif reading.facts.type == "DOUBLE" or grid != 1:
-        inverse = 1 / grid
-        whole = _is_whole(inverse)
-        ratio = exp.Mul if whole else exp.Div
-        steps = ratio(this=grouped(value), expression=number(float(round(inverse)) if whole else grid))
-        value = cast(exp.Round(this=steps if grid != 1 else value), "BIGINT")
-    if centre:
-        value = exp.Sub(this=grouped(value), expression=number(centre))
-    if isinstance(reading.sql, exp.Column) or (reading.facts.type == "BIGINT" and grid <= 1):
-        return value  # the node's view holds columns within their bounds, and integer intervals are exact
-    return clamp(value, number(low), number(high))

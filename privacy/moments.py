@@ -13,7 +13,8 @@ from sqlglot import exp
 
 from privacy.expressions import Facts, Reading
 from privacy.expressions.rules import cast, integer
-from privacy.measures import Lowered, MeasureBook, number
+from privacy.grids import number
+from privacy.measures import Lowered, MeasureBook
 from privacy.positions import shown
 
 _SAMPLE = (exp.Variance, exp.Stddev, exp.StddevSamp, exp.CovarSamp)

@@ -22,7 +22,6 @@ from privacy.errors import DomainRefused
 from privacy.expressions.rules import cast, integer
 from privacy.fragment import MAX_CELLS
 from privacy.measures import RawMeasure
-from privacy.request import Options
 from privacy.split import Split
 from privacy.stability import choose_bounding
 from privacy.thresholds import SMALLEST_DELTA
@@ -47,25 +46,24 @@ def check_open(cut: Split, *, delta: float, refusal: DomainRefused) -> None:
     Raises:
         DomainRefused: δ is 0, or a key looks at the unit's identifier.
     """
-    unit, alias = cut.relation.table.unit_column, cut.relation.alias
     columns = [column for key in cut.keys for column in key.reading.sql.find_all(exp.Column)]
-    if any(column.name == unit and column.table == alias for column in columns):
+    if any(cut.relation.column(column).facts.identifier for column in columns):
         raise refusal
     if delta < SMALLEST_DELTA:
         remedy = f"{refusal.remedy} With delta > 0 such groups are answered where enough people share them."
         raise DomainRefused(refusal.message, remedy=remedy, position=refusal.position)
 
 
-def count_units(cut: Split, options: Options) -> Split:
+def count_units(cut: Split) -> Split:
     """`cut` with a measure that counts the distinct units of each group, which is to decide.
 
     COUNT(*) is one where only one row of a unit counts in a group; else one more measure is needed.
     """
-    bounding = choose_bounding(cut.relation, cut.keys, options, cells=None)
+    bounding = choose_bounding(cut.relation, cut.keys, cells=None)
     for raw in cut.measures:
-        if raw.kind == "count" and raw.input is None and bounding.max_rows == 1:
+        if raw.input is None and (raw.kind == "units" or (raw.kind == "count" and bounding.max_rows == 1)):
             return replace(cut, decides=raw.name)
-    label = f"distinct {cut.relation.table.unit}s"
+    label = f"distinct {cut.relation.owned.unit}s"
     units = RawMeasure(f"m{len(cut.measures)}", label, "units", None, 0, 1, weight=None, grid=1.0, centre=0)
     return replace(cut, measures=(*cut.measures, units), decides=units.name)
 

@@ -15,10 +15,10 @@ from privacy.positions import position_of, shown
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
 
 _CLAUSES = {"kind", "hint", "expressions", "from_", "joins", "where", "group", "having", "order", "limit", "offset"}
+_INSIDE = {"distinct", "qualify", "with_"}  # of sub-queries
 _LATER = {
     "distinct": ("DISTINCT", "Group by the columns instead: GROUP BY gives each combination once."),
-    "with_": ("WITH", "Write the query without common table expressions."),
-    "windows": ("WINDOW", "Compute ranks and shares from the answer, in pandas."),
+    "windows": ("WINDOW", "Write the window where it is used: OVER (PARTITION BY … ORDER BY …)."),
     "qualify": ("QUALIFY", "Use HAVING, ORDER BY and LIMIT."),
     "sample": ("TABLESAMPLE", "Leave it out: noise is added by the nodes, sampling is not needed."),
     "into": ("INTO", "Weir only reads: leave INTO out."),
@@ -38,11 +38,13 @@ def parse(sql: str) -> exp.Select:
     statement = _one(_statements(sql))
     if not isinstance(statement, exp.Select):
         raise _not_a_select(statement)
-    for name, value in statement.args.items():
-        if name not in _CLAUSES and value not in (None, [], False):
-            raise _clause(name, value if isinstance(value, exp.Expr) else statement)
-    if statement.args.get("kind") or statement.args.get("hint"):
-        raise _clause("kind", statement)
+    for select in statement.find_all(exp.Select):
+        known = _CLAUSES | (_INSIDE if select is not statement else {"with_"})
+        for name, value in select.args.items():
+            if name not in known and value not in (None, [], False):
+                raise _clause(name, value if isinstance(value, exp.Expr) else select)
+        if select.args.get("kind") or select.args.get("hint"):
+            raise _clause("kind", select)
     _refuse_long_texts(statement)
     return statement
 

@@ -12,8 +12,8 @@ from privacy.accounting import zcdp_epsilon, zcdp_rho
 from privacy.binding import bind
 from privacy.calibration import WITHIN, Spendable, calibrate, predicted_error
 from privacy.canonical import canonical
-from privacy.catalog import PROVINCE, Catalog
-from privacy.domains import Cells, Domains, in_province
+from privacy.catalog import Catalog
+from privacy.domains import Cells, Domains
 from privacy.errors import DomainRefused, SyntaxRefused
 from privacy.fragment import Bounding, Fragment, Key, Mechanism, Plan
 from privacy.grouping import MAX_ROWS
@@ -22,7 +22,8 @@ from privacy.open_keys import check_open, count_units, most_groups, open_cells, 
 from privacy.parsing import parse
 from privacy.positions import shown
 from privacy.request import Request
-from privacy.split import Split, split
+from privacy.rows.source import in_province, is_province
+from privacy.split import KeyColumn, Split, split
 from privacy.stability import choose_bounding
 from privacy.thresholds import DECIDES, choose_threshold
 
@@ -71,7 +72,7 @@ class Planner:
                 "WHERE is never true: the catalog has no such value, so every answer would be empty",
                 remedy="Compare with values of the column's domain: see `weir catalog`.",
             )
-        span = min(self._catalog.span(cut.relation.table), len(cells))
+        span = min(cut.relation.owned.span, len(cells))
         # ε, ρ and δ all add up over the nodes that hold one unit.
         spendable = Spendable(request.epsilon / span, zcdp_rho(request.epsilon, _noise_delta(cut, request)) / span)
         fragments = _best(cut, request, cells, spendable)
@@ -90,10 +91,9 @@ class Planner:
         self, bound: exp.Select, names: tuple[str, ...], request: Request, from_means: frozenset[str] = frozenset()
     ) -> tuple[Split, dict[str, Cells]]:
         """The split and its cells, with the finest histograms that a release has room for."""
-        weights = request.options.weights
         cuts: list[Split] = []
         for most_leaves in (MOST_LEAVES, *_COARSER):
-            cut = split(bound, names, self._catalog, weights, most_leaves=most_leaves, from_means=from_means)
+            cut = split(bound, names, self._catalog, request.options, most_leaves=most_leaves, from_means=from_means)
             cuts.append(cut)
             last = not cut.rest.quantiles or most_leaves == _COARSER[-1]
             try:
@@ -113,7 +113,7 @@ class Planner:
         """The same where a threshold is to decide which cells there are, because nobody can list them."""
         check_open(cut, delta=request.delta, refusal=refusal)
         cells = open_cells([key.reading.facts.type for key in cut.keys])
-        return count_units(cut, request.options), dict.fromkeys(self._cells(cut, []), cells)
+        return count_units(cut), dict.fromkeys(self._cells(cut, []), cells)
 
     def _cells(self, cut: Split, keys: list[exp.Expr]) -> dict[str, Cells]:
         """By province that WHERE does not exclude."""
@@ -190,8 +190,8 @@ def _noise_delta(cut: Split, request: Request) -> float:
 
 def _names_province(cut: Split) -> bool:
     """Whether the query names the pseudo-column `province`; if not, all nodes run the same."""
-    written = [*(key.reading.sql for key in cut.keys), *(column.sql for column in cut.inputs), *cut.relation.conditions]
-    return any(column.name == PROVINCE for node in written for column in node.find_all(exp.Column))
+    items = {key.name: key.reading.sql for key in cut.keys} | {column.name: column.sql for column in cut.inputs}
+    return any(is_province(column) for column in cut.relation.query(items).find_all(exp.Column))
 
 
 def _fragments(cut: Split, request: Request, cells: dict[str, Cells], spendable: Spendable) -> dict[str, Fragment]:
@@ -240,11 +240,11 @@ def _with_thresholds(fragments: dict[str, Fragment], cut: Split, request: Reques
 
 def _fragment(cut: Split, request: Request, province: str, cells: Cells, spendable: Spendable) -> Fragment:
     groups = cells.count if cells.listed else None
-    bounding = choose_bounding(cut.relation, cut.keys, request.options, cells=groups)
+    bounding = choose_bounding(cut.relation, cut.keys, cells=groups)
     return Fragment(
         province=province,
-        table=cut.relation.table_name,
-        unit=cut.relation.table.unit,
+        tables=cut.relation.owned.tables,
+        unit=cut.relation.owned.unit,
         relation=_relation_sql(cut, province, bounding),
         keys=tuple(Key(key.name, key.reading.facts.type, key.label) for key in cut.keys),
         measures=calibrate(
@@ -258,37 +258,26 @@ def _fragment(cut: Split, request: Request, province: str, cells: Cells, spendab
     )
 
 
+def _is_by_province(key: KeyColumn) -> bool:
+    return is_province(key.reading.sql)
+
+
 def _relation_sql(cut: Split, province: str, bounding: Bounding) -> str:
-    relation = cut.relation
     items: dict[str, exp.Expr] = {}
-    # Without bounding nobody asks for the unit, unless joins multiply its rows and it must be counted once.
-    if bounding.form != "none" or (cut.decides and bounding.max_rows > 1):
-        items["u"] = exp.column(relation.table.unit_column, table=relation.alias)
+    # Without bounding nobody asks for the unit, unless units are counted that have several rows.
+    counted = cut.decides or any(measure.kind == "units" for measure in cut.measures)
+    if bounding.form != "none" or (counted and bounding.max_rows > 1):
+        items["u"] = cut.relation.unit
     for key in cut.keys:
-        placed = in_province(key.reading.sql, relation, province)
-        items[key.name] = open_form(placed, key.reading.facts.type) if cut.decides else placed
-    items |= {column.name: in_province(column.sql, relation, province) for column in cut.inputs}
-    items = items or {"one": exp.Literal.number(1)}
-    # Put together by hand: sqlglot's builders copy the tree at every step.
-    table = exp.Table(this=exp.to_identifier(relation.table_name), alias=_table_alias(relation.alias))
-    query = exp.Select(
-        expressions=[exp.Alias(this=sql, alias=exp.to_identifier(name)) for name, sql in items.items()],
-        from_=exp.From(this=table),
-        joins=[join.sql.copy() for join in relation.joins],
-    )
-    if relation.conditions:
-        conditions = [in_province(part, relation, province) for part in relation.conditions]
-        query.set("where", exp.Where(this=exp.and_(*conditions, copy=False)))
-    return canonical(query).sql(dialect="duckdb", copy=False)
-
-
-def _table_alias(name: str) -> exp.TableAlias:
-    return exp.TableAlias(this=exp.to_identifier(name))
+        items[key.name] = open_form(key.reading.sql, key.reading.facts.type) if cut.decides else key.reading.sql
+    items |= {column.name: column.sql for column in cut.inputs}
+    query = cut.relation.query(items or {"one": exp.Literal.number(1)})
+    return canonical(in_province(query, province)).sql(dialect="duckdb", copy=False)
 
 
 def _notes(cut: Split, fragments: dict[str, Fragment]) -> tuple[str, ...]:
     """What bounding may have cut, which no error bar shows."""
-    unit = cut.relation.table.unit
+    unit = cut.relation.owned.unit
     forms = {fragment.bounding for fragment in fragments.values()}
     limits = next(iter(forms))
     notes = []
@@ -306,6 +295,9 @@ def _notes(cut: Split, fragments: dict[str, Fragment]) -> tuple[str, ...]:
         for measure in cut.measures
         if measure.tree is not None
     ]
+    several = len(fragments) > 1 and cut.relation.owned.span > 1 and not any(map(_is_by_province, cut.keys))
+    if several and any(measure.kind == "units" and measure.name != cut.decides for measure in cut.measures):
+        notes.append(f"Distinct {unit}s are counted once in each province that holds them, and these counts are added.")
     above = [fragment.threshold.above for fragment in fragments.values() if fragment.threshold is not None]
     if above:
         notes.append(

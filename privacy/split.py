@@ -18,7 +18,10 @@ from privacy.grouping import Grouping, grouping_places, read_grouping, rolled_up
 from privacy.linear import linear_form
 from privacy.measures import MOST_LEAVES, Input, Lowered, MeasureBook, RawMeasure
 from privacy.positions import position_of, shown
-from privacy.relation import Relation, read_relation
+from privacy.request import Options
+from privacy.rows.outer import inner_where_equal
+from privacy.rows.relation import Context, Relation, read_relation
+from privacy.rows.subquery import read_rows
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def split(
     select: exp.Select,
     names: tuple[str, ...],
     catalog: Catalog,
-    weights: Mapping[str, float] | None = None,
+    options: Options,
     *,
     most_leaves: int = MOST_LEAVES,
     from_means: frozenset[str] = frozenset(),
@@ -67,7 +70,7 @@ def split(
 
     Args:
         names: of the answer's columns, as the researcher wrote them.
-        weights: by column of the answer, how much its error matters; 1 where it is not named.
+        options: limits, and by column of the answer how much its error matters.
         most_leaves: of a histogram that quantiles come from.
         from_means: sums that are to be computed from a mean and a count, of those that are `derivable`.
 
@@ -76,7 +79,10 @@ def split(
         QueryRefused: anything below or above the line that is not answered.
     """
     _refuse_rows(select)
-    relation = read_relation(select, catalog)
+    select = inner_where_equal(select, catalog)
+    relation = read_relation(select, Context(catalog, options.max_rows, options.max_groups, read_rows))
+    if relation.owner is None:
+        raise _only_public(select)
     grouping = read_grouping(select)
     keys = _keys(grouping, relation)
     levels = bool(grouping.sets)
@@ -87,7 +93,7 @@ def split(
         raise RowsRefused(
             "The query names no aggregate", remedy="Ask for COUNT(*), COUNT(x), SUM(x) or AVG(x) of each group."
         )
-    importance = above.importance(names, weights or {})
+    importance = above.importance(names, options.weights or {})
     return Split(relation, keys, book.inputs, book.measures, importance, rest, derivable=book.derivable)
 
 
@@ -105,6 +111,14 @@ def _refuse_rows(select: exp.Select) -> None:
         "The query returns rows; only aggregates leave a province",
         remedy="Ask for COUNT(*), SUM(x) or AVG(x), with GROUP BY on columns that have a public domain.",
         position=position_of(select.expressions[0]),
+    )
+
+
+def _only_public(select: exp.Select) -> ConstructRefused:
+    return ConstructRefused(
+        "The query reads public tables only",
+        remedy="Public tables are in the catalog, free of noise: see `weir catalog`.",
+        position=position_of(select.args["from_"].this),
     )
 
 

@@ -4,35 +4,29 @@ from __future__ import annotations
 
 import math
 
-from sqlglot import exp
-
-from privacy.catalog import PrivateTable
 from privacy.fragment import Bounding
 from privacy.measures import RawMeasure
-from privacy.relation import Relation
-from privacy.request import Options
+from privacy.rows.relation import Relation
 from privacy.split import KeyColumn
 
 _ROUNDED_UP = 1 + 1e-12  # more than floating point can lose in a root and a product
 
 
-def choose_bounding(
-    relation: Relation, keys: tuple[KeyColumn, ...], options: Options, *, cells: int | None
-) -> Bounding:
+def choose_bounding(relation: Relation, keys: tuple[KeyColumn, ...], *, cells: int | None) -> Bounding:
     """The cheapest sound form (see privacy/bounding.py), from public facts alone.
 
     Args:
         cells: how many groups there are at the node; None where nobody can say.
     """
-    table, unit = relation.table, relation.table.unit
-    if table.rows_per_unit is not None:
-        rows = table.rows_per_unit * relation.multiplicity
-        reason = f"one row per {unit}" + (f", of which the joins make at most {rows}" if rows > 1 else "")
+    owner, unit = relation.owned, relation.owned.unit
+    if owner.rows is not None:
+        rows = owner.rows
+        reason = f"one row per {unit}" if rows == 1 else f"at most {rows} rows per {unit}, whatever its data"
         return Bounding("none", rows, rows if cells is None else min(rows, cells), reason)
-    max_rows, max_groups = _limits(table, options)
+    max_rows, max_groups = owner.max_rows, owner.max_groups
     if not keys:
         return Bounding("clip", max_rows, 1, "one group")
-    if all(_is_fixed(relation, key) for key in keys):
+    if all(relation.is_fixed(key.reading.sql) for key in keys):
         return Bounding("clip", max_rows, 1, f"the key is fixed per {unit}")
     if cells is None:
         return Bounding("clip_and_limit", max_rows, max_groups, f"one {unit} may touch {max_groups} groups")
@@ -65,20 +59,3 @@ def sensitivity_l2(measure: RawMeasure, bounding: Bounding) -> float:
 def _levels(measure: RawMeasure) -> int:
     """How many numbers one row adds to: of a tree, one node in each level."""
     return len(measure.tree.levels) if measure.tree is not None else 1
-
-
-def _limits(table: PrivateTable, options: Options) -> tuple[int, int]:
-    assert table.max_rows is not None
-    assert table.max_groups is not None
-    return min(table.max_rows, options.max_rows or table.max_rows), min(
-        table.max_groups, options.max_groups or table.max_groups
-    )
-
-
-def _is_fixed(relation: Relation, key: KeyColumn) -> bool:
-    """Whether every row of a unit has the same key."""
-    for column in key.reading.sql.find_all(exp.Column):
-        definition = relation.column(column)
-        if column.table != relation.alias or (definition is not None and not definition.fixed_per_unit):
-            return False
-    return True

@@ -69,7 +69,7 @@ class NodePlan:
     """
 
     province: str
-    table: str
+    tables: tuple[str, ...]
     unit: str
     keys: tuple[str, ...]
     measures: tuple[MeasurePlan, ...]

@@ -70,7 +70,7 @@ def _node_rows(plan: Explanation) -> list[list[str]]:
     return [
         [
             node.province,
-            node.table,
+            ", ".join(node.tables),
             f"{node.cells:,}" if node.threshold is None else f"with > {node.threshold.above:,} {node.unit}s",
             _FORMS.get(node.bounding, node.bounding),
             "0 (released before)" if node.already_released else epsilon_text(node.epsilon),

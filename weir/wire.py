@@ -149,7 +149,7 @@ def _node_plan(message: coordinator.NodePlan) -> NodePlan:
     part, prepared = message.fragment, message.prepared
     return NodePlan(
         province=part.province,
-        table=part.table,
+        tables=tuple(part.tables),
         unit=part.unit,
         keys=tuple(key.label for key in part.keys),
         measures=tuple(plan for measure in part.measures for plan in _measures(measure, part)),

@@ -12,6 +12,7 @@ from privacy.expressions.rules import Rule
 from privacy.positions import position_of, shown
 
 Resolve = Callable[[exp.Column], Reading]
+Subquery = Callable[[exp.Expr], Reading]
 
 
 class Reader:
@@ -19,10 +20,12 @@ class Reader:
 
     Args:
         resolve: facts of a column; raises NameRefused for one that it does not know.
+        subquery: reads EXISTS (SELECT …) and x IN (SELECT …), where they may stand.
     """
 
-    def __init__(self, resolve: Resolve) -> None:
+    def __init__(self, resolve: Resolve, subquery: Subquery | None = None) -> None:
         self._resolve = resolve
+        self._subquery = subquery
 
     def read(self, node: exp.Expr) -> Reading:
         """Facts and total form of `node`.
@@ -32,6 +35,8 @@ class Reader:
         """
         if isinstance(node, exp.Column):
             return self._resolve(node)
+        if self._subquery is not None and is_membership(node):
+            return self._subquery(node)
         rule = rules().get(type(node))
         if rule is None:
             raise _unknown(node)
@@ -54,6 +59,11 @@ class Reader:
                 position=position_of(node),
             )
         return reading
+
+
+def is_membership(node: exp.Expr) -> bool:
+    """EXISTS (SELECT …) or x IN (SELECT …)."""
+    return isinstance(node, exp.Exists) or (isinstance(node, exp.In) and node.args.get("query") is not None)
 
 
 def _unknown(node: exp.Expr) -> ConstructRefused:

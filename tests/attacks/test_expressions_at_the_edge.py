@@ -19,8 +19,9 @@ from privacy.errors import QueryRefused
 from privacy.fragment import Fragment
 from privacy.parsing import parse
 from privacy.planner import Planner
-from privacy.relation import read_relation
 from privacy.request import Request
+from privacy.rows.relation import Context, read_relation
+from privacy.rows.subquery import read_rows
 
 CATALOG = """
 [region]
@@ -183,7 +184,11 @@ def test_no_row_fails_where_a_divisor_meets_its_own_bound(people: duckdb.DuckDBP
 def _facts(expression: str) -> tuple[str, ...]:
     """The inferred bounds of `expression` as literals; none where there are none."""
     bound = bind(parse(f"SELECT SUM({expression}) FROM people"), STANDARD)
-    facts = read_relation(bound, STANDARD).reader.value(bound.expressions[0].unalias().this).facts
+    facts = (
+        read_relation(bound, Context(STANDARD, None, None, read_rows))
+        .reader.value(bound.expressions[0].unalias().this)
+        .facts
+    )
     return tuple(dict.fromkeys((repr(facts.low), repr(facts.high)))) if facts.is_number and facts.bounded else ()
 
 

@@ -34,7 +34,7 @@ def fragment(province: str, cells: pa.Table, *, measures: int = 1, scale: float 
     """A fragment whose keys are the columns of `cells`."""
     return Fragment(
         province=province,
-        table="visits",
+        tables=("visits",),
         unit="person",
         relation="SELECT person_id AS u FROM visits",
         keys=tuple(Key(name, "VARCHAR", name) for name in cells.column_names),

@@ -21,8 +21,11 @@ def assert_same_answer(answer: weir.Answer, plain: pd.DataFrame, sql: str) -> No
     keys = [place for place in range(len(ours.columns)) if errors.iloc[:, place].isna().all()]
     found = {_key(row, keys): row for row in _rows(ours)}
     tolerance = {_key(row, keys): error for row, error in zip(_rows(ours), _rows(errors), strict=True)}
-    assert len(found) == len(ours)
     wanted = {_key(row, keys): row for row in _rows(plain)}
+    if len(found) < len(ours):  # the answer leaves its keys out: no row can be told from another
+        assert len(keys) == len(ours.columns)
+        assert sorted(map(repr, _rows(ours))) == sorted(map(repr, _rows(plain)))
+        return
     for key, row in found.items():
         if key not in wanted:
             assert all(value in (0, None) for place, value in enumerate(row) if place not in keys), row

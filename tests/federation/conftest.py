@@ -19,6 +19,20 @@ def union() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @pytest.fixture(scope="session")
+def by_node(union: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The same, where a person is another one in each node: no node knows who is in the others (see corpus/README.md)."""
+    with duckdb.connect(":memory:") as connection:
+        for table in ("visits", "residents", "hospitals"):
+            rows = union.table(table).to_arrow_table()
+            own = "SELECT * FROM rows"
+            if table != "hospitals":
+                own = "SELECT * REPLACE (person_id * 10 + ascii(province[1]) % 10 AS person_id) FROM rows"
+            connection.execute(f"CREATE TABLE {table} AS {own}")
+            del rows
+        yield connection
+
+
+@pytest.fixture(scope="session")
 def rich(union: duckdb.DuckDBPyConnection, tmp_path_factory: pytest.TempPathFactory) -> Iterator[weir.Connection]:
     """A federation whose budget lets noise vanish: ε = 1e6 a query."""
     folder = tmp_path_factory.mktemp("rich") / "federation"

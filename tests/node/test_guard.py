@@ -116,7 +116,7 @@ def test_a_province_that_the_query_leaves_out_is_refused() -> None:
 
 FORGED_FRAGMENT = [
     ("relation", "SELECT person_id AS k0, 1 AS x0 FROM visits"),
-    ("table", "residents"),
+    ("tables", ("residents",)),
     ("unit", "firm"),
     ("keys", ()),
     ("measures", ()),

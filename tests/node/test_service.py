@@ -80,7 +80,7 @@ def fragment_message(fragment: Fragment) -> fragment_pb2.Fragment:
         "laplace_pair": fragment_pb2.Measure.MECHANISM_LAPLACE_PAIR,
         "gaussian": fragment_pb2.Measure.MECHANISM_GAUSSIAN,
     }
-    plain = ("province", "table", "unit", "relation", "epsilon", "cell_count", "cells_digest")
+    plain = ("province", "tables", "unit", "relation", "epsilon", "cell_count", "cells_digest")
     return fragment_pb2.Fragment(
         **{name: getattr(fragment, name) for name in plain},
         keys=[fragment_pb2.Key(**vars(key)) for key in fragment.keys],

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sqlglot import exp, parse_one
 
 from privacy.canonical import canonical
+from tests.privacy.corpus_planner import plan
 
 ONE = "SELECT t.a AS x FROM t AS t WHERE "
 SAME = [
@@ -51,10 +52,19 @@ def test_what_differs_stays_different(one: str, other: str) -> None:
 
 
 def test_tables_have_their_own_names_even_where_aliases_swap_them() -> None:
-    swapped = "SELECT h.a AS x, t.b AS y FROM t AS h JOIN h AS t ON h.a = t.a"
-    assert text(swapped) == text("SELECT t.a AS x, h.b AS y FROM t AS t JOIN h AS h ON h.a = t.a")
-    twice = "SELECT p.a AS x FROM t AS p JOIN h AS q ON p.a = q.a JOIN h AS r ON p.b = r.a"
-    assert text(twice) == ('SELECT t.a AS x FROM t AS t JOIN h AS h ON h.a = t.a JOIN h AS "h#2" ON "h#2".a = t.b')
+    plain = (
+        "SELECT hospitals.level, COUNT(*) FROM visits JOIN hospitals ON visits.hospital = hospitals.hospital GROUP BY 1"
+    )
+    swapped = "SELECT visits.level, COUNT(*) FROM visits AS hospitals JOIN hospitals AS visits ON visits.hospital = hospitals.hospital GROUP BY 1"
+    relations = [plan(sql).fragments["anhui"].relation for sql in (plain, swapped)]
+    assert relations[0] == relations[1]
+    twice = (
+        "SELECT COUNT(*) FROM visits v JOIN hospitals p ON v.hospital = p.hospital JOIN hospitals q ON p.city = q.city"
+    )
+    assert (
+        'JOIN hospitals AS "hospitals#2" ON "hospitals#2".city = hospitals.city'
+        in plan(twice).fragments["anhui"].relation
+    )
 
 
 ATOMS = st.sampled_from(

@@ -95,7 +95,7 @@ def plan(province: str, *, digest: str = "d" * 64, released: bool = False) -> me
     ]  # fmt: skip
     fragment = fragment_pb2.Fragment(
         province=province,
-        table="visits",
+        tables=["visits"],
         unit="person",
         relation="SELECT person_id AS u, kind AS k0, cost AS x0 FROM visits",
         keys=[fragment_pb2.Key(name="k0", type="VARCHAR", label="kind")],

@@ -8,9 +8,9 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Fragment(_message.Message):
-    __slots__ = ("province", "table", "unit", "relation", "keys", "measures", "bounding", "epsilon", "cell_count", "cells_digest", "threshold")
+    __slots__ = ("province", "tables", "unit", "relation", "keys", "measures", "bounding", "epsilon", "cell_count", "cells_digest", "threshold")
     PROVINCE_FIELD_NUMBER: _ClassVar[int]
-    TABLE_FIELD_NUMBER: _ClassVar[int]
+    TABLES_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
     RELATION_FIELD_NUMBER: _ClassVar[int]
     KEYS_FIELD_NUMBER: _ClassVar[int]
@@ -21,7 +21,7 @@ class Fragment(_message.Message):
     CELLS_DIGEST_FIELD_NUMBER: _ClassVar[int]
     THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     province: str
-    table: str
+    tables: _containers.RepeatedScalarFieldContainer[str]
     unit: str
     relation: str
     keys: _containers.RepeatedCompositeFieldContainer[Key]
@@ -31,7 +31,7 @@ class Fragment(_message.Message):
     cell_count: int
     cells_digest: str
     threshold: Threshold
-    def __init__(self, province: _Optional[str] = ..., table: _Optional[str] = ..., unit: _Optional[str] = ..., relation: _Optional[str] = ..., keys: _Optional[_Iterable[_Union[Key, _Mapping]]] = ..., measures: _Optional[_Iterable[_Union[Measure, _Mapping]]] = ..., bounding: _Optional[_Union[Bounding, _Mapping]] = ..., epsilon: _Optional[float] = ..., cell_count: _Optional[int] = ..., cells_digest: _Optional[str] = ..., threshold: _Optional[_Union[Threshold, _Mapping]] = ...) -> None: ...
+    def __init__(self, province: _Optional[str] = ..., tables: _Optional[_Iterable[str]] = ..., unit: _Optional[str] = ..., relation: _Optional[str] = ..., keys: _Optional[_Iterable[_Union[Key, _Mapping]]] = ..., measures: _Optional[_Iterable[_Union[Measure, _Mapping]]] = ..., bounding: _Optional[_Union[Bounding, _Mapping]] = ..., epsilon: _Optional[float] = ..., cell_count: _Optional[int] = ..., cells_digest: _Optional[str] = ..., threshold: _Optional[_Union[Threshold, _Mapping]] = ...) -> None: ...
 
 class Threshold(_message.Message):
     __slots__ = ("measure", "above", "least", "delta", "most_groups")

@@ -1,0 +1,387 @@
+"""FROM, JOIN and WHERE of one SELECT: its rows, whose they are, and how often one may appear."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlglot import exp
+
+from privacy.catalog import PROVINCE, Catalog, PublicTable
+from privacy.errors import ConstructRefused
+from privacy.expressions import Facts, Reader, Reading
+from privacy.expressions.comparisons import condition
+from privacy.expressions.reader import Resolve
+from privacy.positions import position_of, shown
+from privacy.rows.placing import column_at
+from privacy.rows.source import (
+    Owner,
+    Source,
+    SourceColumn,
+    is_province,
+    private_source,
+    province_column,
+    public_source,
+)
+
+_PLAIN = ("", "INNER", "OUTER", "CROSS", "SEMI", "ANTI")
+
+
+@dataclass(frozen=True)
+class Context:
+    """What holds for all SELECTs of one query.
+
+    Attributes:
+        max_rows, max_groups: of the request, which may lower the catalog's limits.
+        read_rows: reads a sub-query of FROM (privacy/rows/subquery.py).
+        taken: how many sources have each name.
+    """
+
+    catalog: Catalog
+    max_rows: int | None
+    max_groups: int | None
+    read_rows: Callable[[exp.Expr, Context], Source]
+    taken: Counter[str] = field(default_factory=Counter)
+
+    def alias(self, name: str) -> str:
+        """A name that no other source of the query has."""
+        self.taken[name] += 1
+        return name if self.taken[name] == 1 else f"{name}#{self.taken[name]}"
+
+
+@dataclass(frozen=True)
+class Join:
+    """A source beside those before it.
+
+    Attributes:
+        sql: with its condition, in total form.
+        source: what is joined.
+        optional: LEFT JOIN, so that its columns may be NULL.
+    """
+
+    sql: exp.Join
+    source: Source
+    optional: bool
+
+
+@dataclass(frozen=True)
+class Relation:
+    """The rows of one FROM and WHERE.
+
+    Attributes:
+        first: the source that the others are joined to; private, unless all are public.
+        conditions: the conjuncts of WHERE, in total form.
+        owner: whose rows they are; None where they are public.
+        reader: reads expressions over the names that the researcher gave to the sources.
+    """
+
+    first: Source
+    joins: tuple[Join, ...]
+    conditions: tuple[exp.Expr, ...]
+    owner: Owner | None
+    reader: Reader
+
+    @property
+    def owned(self) -> Owner:
+        assert self.owner is not None, "the rows are public"
+        return self.owner
+
+    @property
+    def unit(self) -> exp.Column:
+        """The column that identifies the unit of a row."""
+        return self.first.column(self.first.unit)
+
+    def source(self, alias: str) -> Source:
+        return next(source for source in (self.first, *(join.source for join in self.joins)) if source.alias == alias)
+
+    def column(self, node: exp.Column) -> SourceColumn:
+        """What is known of a column that the reader gave."""
+        if is_province(node):
+            return SourceColumn(Facts("VARCHAR"), fixed=True)
+        return self.source(node.table).columns[node.name]
+
+    def facts(self, node: exp.Expr) -> Facts:
+        """What is known of an expression in total form."""
+        optional = {join.source.alias for join in self.joins if join.optional}
+
+        def resolve(column: exp.Column) -> Reading:
+            known = self.column(column).facts
+            return Reading(column, known.or_null() if column.table in optional else known)
+
+        return Reader(resolve, subquery=lambda test: Reading(test, Facts("BOOLEAN"))).read(node).facts
+
+    def is_fixed(self, node: exp.Expr) -> bool:
+        """Whether an expression in total form has the same value in all rows of a unit at one node."""
+        if node.find(exp.Query):
+            return False
+        whole = {
+            self.first.alias,
+            *(join.source.alias for join in self.joins if join.source.owner and not join.optional),
+        }
+        columns = [column for column in node.find_all(exp.Column) if not is_province(column)]
+        return all(column.table in whole and self.column(column).fixed for column in columns)
+
+    def query(self, items: Mapping[str, exp.Expr], grouped_by: Sequence[exp.Expr] = ()) -> exp.Select:
+        """SELECT these items, by name, of the rows."""
+        # Put together by hand: sqlglot's builders copy the tree at every step.
+        query = exp.Select(
+            expressions=[exp.alias_(sql.copy(), name, copy=False) for name, sql in items.items()],
+            from_=exp.From(this=self.first.aliased),
+            joins=[join.sql.copy() for join in self.joins],
+        )
+        if self.conditions:
+            query.set("where", exp.Where(this=exp.and_(*(part.copy() for part in self.conditions), copy=False)))
+        if grouped_by:
+            query.set("group", exp.Group(expressions=[node.copy() for node in grouped_by]))
+        return query
+
+
+def read_relation(
+    select: exp.Select, context: Context, *, outer: Resolve | None = None, conjuncts: Iterable[exp.Expr] = ()
+) -> Relation:
+    """The rows of a bound SELECT.
+
+    Args:
+        outer: resolves columns of the SELECT around this one, where it may look at its row.
+        conjuncts: more conditions.
+
+    Raises:
+        ConstructRefused: a join that could mix rows of different units, or that nothing bounds.
+    """
+    from_ = select.args.get("from_")
+    if from_ is None:
+        raise ConstructRefused("The query reads no table", remedy=f"Tables are {', '.join(context.catalog.tables)}.")
+    return _Joiner(select, context, outer, conjuncts).relation()
+
+
+def relation_over(source: Source, name: str, conjuncts: Iterable[exp.Expr]) -> Relation:
+    """The rows of one source, which expressions call `name`, where `conjuncts` hold."""
+    reader = Reader(lambda column: _known(column, {name: source}, set(), None))
+    conditions = tuple(condition(reader, part).sql for part in conjuncts)
+    return Relation(source, (), conditions, source.owner, reader)
+
+
+class _Joiner:
+    """Puts the sources of one SELECT in an order in which each can be joined to those before it."""
+
+    def __init__(
+        self, select: exp.Select, context: Context, outer: Resolve | None, conjuncts: Iterable[exp.Expr]
+    ) -> None:
+        from privacy.rows.membership import Memberships  # which reads relations itself
+
+        self._context = context
+        self._sources: dict[str, Source] = {}
+        self._optional: set[str] = set()
+        self._memberships = Memberships(context, self._resolve)
+        self._outer = outer
+        self._reader = Reader(self._resolve, subquery=self._memberships.reading)
+        self._first_node = select.args["from_"].this
+        self._waiting = [node for node in select.args.get("joins", []) if not self._is_membership(node)]
+        self._tests = [node for node in select.args.get("joins", []) if self._is_membership(node)]
+        where = select.args.get("where")
+        self._pool = [*(conjuncts_of(where.this) if where else []), *conjuncts]
+
+    def relation(self) -> Relation:
+        for node in self._waiting:
+            _check_form(node)
+        first, waiting = self._begin()
+        inner = [node for node in waiting if node.side != "LEFT"]
+        self._pool += [part for node in inner for part in conjuncts_of(node.args.get("on"))]
+        owner, joins = first.owner, list[Join]()
+        while waiting:
+            node = self._next(waiting)
+            waiting.remove(node)
+            joined, owner = self._joined(node, first, owner)
+            joins.append(joined)
+        conditions = [condition(self._reader, part).sql for part in self._pool]
+        conditions += [self._memberships.joined(node) for node in self._tests]
+        return Relation(first, tuple(joins), tuple(conditions), owner, self._reader)
+
+    def _begin(self) -> tuple[Source, list[exp.Join]]:
+        """The first source: the first private one, if only inner joins stand before it."""
+        waiting = list(self._waiting)
+        if self._is_private(self._first_node):
+            return self._add(self._first_node), waiting
+        for place, node in enumerate(waiting):
+            if self._is_private(node.this):
+                if node.side == "LEFT":
+                    raise _private_not_first(node)
+                waiting[place] = exp.Join(this=self._first_node, on=node.args.get("on"))
+                return self._add(node.this), waiting
+            if node.side == "LEFT":
+                break
+        return self._add(self._first_node), waiting
+
+    def _is_private(self, node: exp.Expr) -> bool:
+        return not isinstance(node, exp.Table) or node.name in self._context.catalog.private_tables
+
+    def _is_membership(self, node: exp.Join) -> bool:
+        return node.kind in ("SEMI", "ANTI")
+
+    def _add(self, node: exp.Expr) -> Source:
+        source = self._read(node)
+        self._sources[node.alias_or_name] = source
+        return source
+
+    def _read(self, node: exp.Expr) -> Source:
+        context = self._context
+        if isinstance(node, exp.Subquery):
+            return context.read_rows(node.this, context)
+        if isinstance(node, exp.Table) and isinstance(node.this, exp.Identifier):
+            table = context.catalog.tables[node.name]
+            alias = context.alias(node.name)
+            if isinstance(table, PublicTable):
+                return public_source(node.name, table, alias)
+            limits = {"max_rows": context.max_rows, "max_groups": context.max_groups}
+            return private_source(node.name, table, context.catalog, alias, **limits)
+        raise ConstructRefused(
+            f"`{shown(node)}`: only tables of the catalog may be read",
+            remedy=f"Tables are {', '.join(context.catalog.tables)}.",
+            position=position_of(node),
+        )
+
+    def _next(self, waiting: list[exp.Join]) -> exp.Join:
+        """The first that has an equality with a source that is there; LEFT JOINs keep their place."""
+        for node in waiting:
+            if node.side == "LEFT":
+                return waiting[0]
+            if any(self._link(part, node.this.alias_or_name) for part in self._pool):
+                return node
+        raise _unknown_join(waiting[0])
+
+    def _link(self, part: exp.Expr, name: str) -> tuple[exp.Column, exp.Column] | None:
+        """The sides of `part`, if it is an equality of a column of `name` with one of a source that is there."""
+        part = part.unnest()
+        if not isinstance(part, exp.EQ):
+            return None
+        left, right = part.left, part.right
+        if not isinstance(left, exp.Column) or not isinstance(right, exp.Column):
+            return None
+        sides = {left.table, right.table}
+        return (left, right) if len(sides) == 2 and name in sides and sides - {name} <= self._sources.keys() else None
+
+    def _joined(self, node: exp.Join, first: Source, owner: Owner | None) -> tuple[Join, Owner | None]:
+        name, optional = node.this.alias_or_name, node.side == "LEFT"
+        source = self._add(node.this)
+        if optional:
+            parts = conjuncts_of(node.args.get("on"))
+        else:
+            parts = [part for part in self._pool if self._link(part, name)]
+            self._pool = [part for part in self._pool if part not in parts]
+        if source.owner is None:
+            owner = self._with_public(node, source, parts, owner)
+        elif owner is None or not any(self._same_unit(part, name) for part in parts):
+            raise _not_on_the_unit(node)
+        elif owner.unit != source.owner.unit:
+            raise _other_unit(node, owner.unit, source.owner.unit)
+        else:
+            owner = owner.joined(source.owner, optional=optional)
+        on = exp.and_(*(condition(self._reader, part).sql for part in parts), copy=False)
+        if optional:
+            self._optional.add(name)
+        sql = exp.Join(this=source.aliased, on=on, side="LEFT" if optional else None)
+        return Join(sql, source, optional), owner
+
+    def _with_public(
+        self, node: exp.Join, source: Source, parts: Sequence[exp.Expr], owner: Owner | None
+    ) -> Owner | None:
+        """Conditions on public columns alone only take matches away; the equalities bound how many there are."""
+        table = source.origin
+        assert isinstance(table, PublicTable)
+        names = [own for part in parts if (own := self._own_column(part, node)) is not None]
+        if not names:
+            raise _unknown_join(node)
+        counts = Counter(row for row in zip(*(table.values(name) for name in names), strict=True) if None not in row)
+        return owner.multiplied(max(counts.values(), default=1)) if owner is not None else None
+
+    def _own_column(self, part: exp.Expr, node: exp.Join) -> str | None:
+        """The column of the joined table in an equality with a column of a source before it."""
+        sides = self._link(part, node.this.alias_or_name)
+        if sides is None:
+            if not all(self._is_public(column) for column in part.find_all(exp.Column)):
+                raise _unknown_join(node)
+            return None
+        if any(self._reader.read(side).facts.identifier for side in sides):
+            raise _unknown_join(node)
+        return next(side.name for side in sides if side.table == node.this.alias_or_name)
+
+    def _is_public(self, column: exp.Column) -> bool:
+        return column.table in self._sources and self._sources[column.table].owner is None
+
+    def _same_unit(self, part: exp.Expr, name: str) -> bool:
+        sides = self._link(part, name)
+        return sides is not None and all(is_unit(self._reader.read(side)) for side in sides)
+
+    def _resolve(self, node: exp.Column) -> Reading:
+        return _known(node, self._sources, self._optional, self._outer)
+
+
+def is_unit(reading: Reading) -> bool:
+    """Whether it is the identifier of the row's unit, on every row."""
+    return reading.facts.identifier and not reading.facts.nullable
+
+
+def _known(node: exp.Column, sources: Mapping[str, Source], optional: set[str], outer: Resolve | None) -> Reading:
+    source = sources.get(node.table)
+    if source is None:
+        if outer is None:
+            raise ConstructRefused(
+                f"`{shown(node)}` is a column of the query around this one; only EXISTS may look there",
+                remedy="Join the tables on the unit instead.",
+                position=position_of(node),
+            )
+        return outer(node)
+    may_be_missing = node.table in optional
+    if node.name == PROVINCE and source.owner is not None and isinstance(source.origin, str) and not may_be_missing:
+        return Reading(province_column(), Facts("VARCHAR"))
+    known = source.columns[node.name].facts
+    return Reading(column_at(node.name, source.alias, node), known.or_null() if may_be_missing else known)
+
+
+def conjuncts_of(node: exp.Expr | None) -> list[exp.Expr]:
+    if node is None:
+        return []
+    bare = node.unnest()
+    return list(bare.flatten()) if isinstance(bare, exp.And) else [node]
+
+
+def _check_form(node: exp.Join) -> None:
+    given = {name for name, value in node.args.items() if value} - {"this", "on", "side", "kind"}
+    if given or node.kind not in _PLAIN or node.side not in ("", "LEFT"):
+        raise _unknown_join(node)
+    if node.side == "LEFT" and node.args.get("on") is None:
+        raise _unknown_join(node)
+
+
+def _unknown_join(node: exp.Join) -> ConstructRefused:
+    return ConstructRefused(
+        f"`{shown(node)}`: this join is not answered",
+        remedy="Write [LEFT] JOIN public_table ON private.column = public_table.column, or join private tables on the "
+        "unit.",
+        position=position_of(node),
+    )
+
+
+def _not_on_the_unit(node: exp.Join) -> ConstructRefused:
+    return ConstructRefused(
+        f"`{shown(node)}`: private tables can be joined on the unit only",
+        remedy="Write ON a.person_id = b.person_id, with the identifiers of both; further conditions may follow.",
+        position=position_of(node),
+    )
+
+
+def _other_unit(node: exp.Join, unit: str, other: str) -> ConstructRefused:
+    return ConstructRefused(
+        f"`{shown(node)}` joins rows of a {unit} with rows of a {other}",
+        remedy="Tables with different units cannot be joined: ask about each.",
+        position=position_of(node),
+    )
+
+
+def _private_not_first(node: exp.Join) -> ConstructRefused:
+    return ConstructRefused(
+        f"`{shown(node)}`: the private table must come first",
+        remedy="Write FROM visits JOIN …; keys that no row has are answered all the same.",
+        position=position_of(node),
+    )

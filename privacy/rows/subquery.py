@@ -1,0 +1,173 @@
+"""A sub-query of FROM whose rows each belong to one unit: SELECT, GROUP BY the unit, DISTINCT, UNION ALL.
+
+Each step is one SELECT around the one before, and keeps the unit in a column of its own:
+
+    rows → by unit and keys (privacy/rows/per_unit.py) → windows (privacy/rows/windows.py) → items → distinct
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from sqlglot import exp
+
+from privacy.errors import ConstructRefused, NameRefused, RowsRefused
+from privacy.expressions import Facts, Reading
+from privacy.expressions.facts import hull
+from privacy.expressions.rules import common_type
+from privacy.positions import position_of, shown
+from privacy.rows.per_unit import group_by_unit, has_aggregates
+from privacy.rows.relation import Context, Relation, is_unit, read_relation
+from privacy.rows.source import UNIT, Arm, Source, SourceColumn
+from privacy.rows.windows import has_windows, with_windows
+
+_NOT_BELOW = ("order", "limit", "offset", "sample")
+
+
+def read_rows(query: exp.Expr, context: Context) -> Source:
+    """The rows of a bound sub-query.
+
+    Raises:
+        QueryRefused: its rows do not each belong to one unit, or a construct that is not answered there.
+    """
+    if isinstance(query, exp.Subquery):
+        return read_rows(query.unnest(), context)
+    if isinstance(query, exp.Union) and not query.args.get("distinct"):
+        return _all_of(query, context)
+    if not isinstance(query, exp.Select):
+        raise ConstructRefused(
+            f"`{shown(query)}` is not answered below the aggregates",
+            remedy="Write SELECT, or UNION ALL of SELECTs.",
+            position=position_of(query),
+        )
+    for name in _NOT_BELOW:
+        if query.args.get(name):
+            raise ConstructRefused(
+                f"{name.upper()} in a sub-query over persons' rows is not answered",
+                remedy="Choose rows of one unit by a window: QUALIFY ROW_NUMBER() OVER (PARTITION BY person_id …) = 1.",
+                position=position_of(query.args[name]),
+            )
+    relation = read_relation(query, context)
+    if relation.owner is None:
+        raise ConstructRefused(
+            f"`{shown(query)}` reads public tables only",
+            remedy="Join the public table itself.",
+            position=position_of(query),
+        )
+    if query.args.get("group") or has_aggregates(query):
+        query, relation = group_by_unit(query, relation, context)
+    if has_windows(query):
+        query, relation = with_windows(query, relation, context)
+    readings = {_name(item): _item(item, relation) for item in query.expressions}
+    if len(readings) < len(query.expressions):
+        raise NameRefused(
+            f"`{shown(query)}` gives two columns one name", remedy="Give each an alias.", position=position_of(query)
+        )
+    distinct = query.args.get("distinct")
+    if distinct is None:
+        return _projected(relation, readings, context)
+    return _distinct(distinct, relation, readings, context)
+
+
+def _name(item: exp.Expr) -> str:
+    return str(item.alias_or_name)
+
+
+def _item(item: exp.Expr, relation: Relation) -> Reading:
+    node = item.unalias()
+    return relation.reader.read(node) if isinstance(node, exp.Column) else relation.reader.value(node)
+
+
+def _projected(relation: Relation, readings: Mapping[str, Reading], context: Context) -> Source:
+    if UNIT in readings:
+        raise NameRefused(f"`{UNIT}` is weir's own name", remedy="Give the column another alias.")
+    items = {name: reading.sql for name, reading in readings.items()}
+    columns = {name: described(reading, relation) for name, reading in readings.items()}
+    sql = relation.query({UNIT: relation.unit, **items})
+    unit = relation.column(relation.unit)
+    return Source(context.alias("sub"), sql, {**columns, UNIT: unit}, UNIT, relation.owned, (Arm(relation, items),))
+
+
+def described(reading: Reading, relation: Relation) -> SourceColumn:
+    """What is known of a column that holds `reading`."""
+    grid = relation.column(reading.sql).grid if isinstance(reading.sql, exp.Column) else None
+    return SourceColumn(reading.facts, grid, fixed=relation.is_fixed(reading.sql))
+
+
+def _distinct(distinct: exp.Expr, relation: Relation, readings: Mapping[str, Reading], context: Context) -> Source:
+    """Each combination once: within a unit, because its identifier is part of it."""
+    if distinct.args.get("on") is not None or not any(map(is_unit, readings.values())):
+        raise RowsRefused(
+            "DISTINCT below the aggregates must name the unit, so that each row belongs to one",
+            remedy="Write SELECT DISTINCT person_id, …, or GROUP BY the columns and count.",
+            position=position_of(distinct),
+        )
+    source = _projected(relation, readings, context)
+    query = source.sql
+    query.set("group", exp.Group(expressions=[item.unalias().copy() for item in query.expressions]))
+    others = [name for name, reading in readings.items() if not is_unit(reading)]
+    once = all(source.columns[name].fixed for name in others)
+    return replace(source, owner=replace(relation.owned, rows=1, max_rows=1, max_groups=1) if once else relation.owned)
+
+
+def _all_of(query: exp.Union, context: Context) -> Source:
+    left, right = (read_rows(part, context) for part in (query.left, query.right))
+    owners, names = (left.owner, right.owner), [name for name in left.columns if name != UNIT]
+    others = [name for name in right.columns if name != UNIT]
+    if len(names) != len(others):
+        raise ConstructRefused(
+            f"`{shown(query)}`: its parts have {len(names)} and {len(others)} columns",
+            remedy="Give both the same.",
+            position=position_of(query),
+        )
+    assert owners[0] is not None
+    assert owners[1] is not None
+    if owners[0].unit != owners[1].unit:
+        raise ConstructRefused(
+            f"UNION ALL of rows of a {owners[0].unit} and of a {owners[1].unit}",
+            remedy="Ask about each by itself.",
+            position=position_of(query),
+        )
+    columns = {
+        name: _either(query, left.columns[name], right.columns[other])
+        for name, other in zip(names, others, strict=True)
+    }
+    renamed = [_selected(left, names, names), _selected(right, others, names)]
+    sql = exp.Union(this=renamed[0], expression=renamed[1], distinct=False)
+    arms = (*_arms(left, names, names), *_arms(right, others, names))
+    unit = left.columns[UNIT]
+    return Source(context.alias("sub"), sql, {**columns, UNIT: unit}, UNIT, owners[0].with_all_of(owners[1]), arms)
+
+
+def _either(query: exp.Expr, left: SourceColumn, right: SourceColumn) -> SourceColumn:
+    low, high = hull(left.facts, right.facts)
+    facts = Facts(
+        common_type(query, left.facts, right.facts),
+        low,
+        high,
+        nullable=left.facts.nullable or right.facts.nullable,
+        identifier=left.facts.identifier and right.facts.identifier,
+        narrow=left.facts.narrow and right.facts.narrow,
+    )
+    if left.facts.identifier != right.facts.identifier:
+        raise RowsRefused(
+            "UNION ALL puts the unit's identifier into one column with other values",
+            remedy="Give the identifier a column of its own in both parts.",
+            position=position_of(query),
+        )
+    return SourceColumn(facts, left.grid if left.grid == right.grid else None)
+
+
+def _selected(source: Source, names: list[str], renamed: list[str]) -> exp.Select:
+    items = {UNIT: source.column(UNIT)} | {new: source.column(name) for name, new in zip(names, renamed, strict=True)}
+    expressions = [exp.alias_(column, name, copy=False) for name, column in items.items()]
+    return exp.Select(expressions=expressions, from_=exp.From(this=source.aliased))
+
+
+def _arms(source: Source, names: list[str], renamed: list[str]) -> tuple[Arm, ...]:
+    assert isinstance(source.origin, tuple)
+    new = dict(zip(names, renamed, strict=True))
+    return tuple(
+        Arm(arm.relation, {new[name]: item for name, item in arm.items.items() if name in new}) for arm in source.origin
+    )
