@@ -24,7 +24,7 @@ from node.guard import Asked
 from node.release import Releases
 from node.serve import open_ledger, open_releases
 from privacy.error_bars import seed_of
-from privacy.fragment import Plan
+from privacy.fragment import MERGED, Plan
 from privacy.noise import noisy
 from privacy.planner import Planner
 from privacy.request import Request
@@ -45,8 +45,8 @@ def node_parts(federation: Path, queries: Mapping[str, str], epsilon: float, rou
         for number in range(rounds + _WARM_UP):
             for name, sql in queries.items():
                 request = _request(sql.format(n=next(fresh)), epsilon)
-                fragment = planner.plan(request).fragments[config.province]
-                asked = Asked(request.encode(), fragment, config.catalog.digest)
+                fragment = planner.plan(request).blocks[0].fragments[config.province]
+                asked = Asked(request.encode(), MERGED, fragment, config.catalog.digest)
                 spent.clear()
                 _clocked(releases.prepare, spent, "Prepare")(asked)
                 _clocked(releases.release, spent, "Release")(asked)
@@ -86,8 +86,10 @@ def coordinator_parts(federation: Path, queries: Mapping[str, str], epsilon: flo
 
 
 def _above(plan: Plan, rest: RestEngine, seed: int, spent: Spent) -> None:
-    releases = {province: noisy(fragment, _nothing(plan)) for province, fragment in plan.fragments.items()}
-    _clocked(merge, spent, "  merge")(plan.fragments, releases)
+    fragments = plan.blocks[0].fragments
+    cells = {province: noisy(fragment, _nothing(plan)) for province, fragment in fragments.items()}
+    _clocked(merge, spent, "  merge")(fragments, cells)
+    releases = {province: {MERGED: table} for province, table in cells.items()}
     bare = replace(plan, rest=replace(plan.rest, error_sql=""))
     _clocked(computed, spent, "  merge and rest")(rest, bare, releases, seed=seed, timeout_s=_TIMEOUT_S)
     _clocked(computed, spent, "merge, rest and error bars")(rest, plan, releases, seed=seed, timeout_s=_TIMEOUT_S)
@@ -95,7 +97,7 @@ def _above(plan: Plan, rest: RestEngine, seed: int, spent: Spent) -> None:
 
 def _nothing(plan: Plan) -> pa.Table:
     """The exact result of a node without rows."""
-    fragment = next(iter(plan.fragments.values()))
+    fragment = plan.blocks[0].any_fragment
     names = [*(key.name for key in fragment.keys), *(measure.name for measure in fragment.measures)]
     return pa.table({name: pa.array([], pa.int64()) for name in names})
 

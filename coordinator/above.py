@@ -10,22 +10,24 @@ import pyarrow as pa
 
 from coordinator.merge import merge
 from coordinator.roll_up import by_grouping_sets
-from privacy.error_bars import cell_deviations, simulated
-from privacy.errors import ConstructRefused, WeirError
+from privacy.error_bars import cell_deviations, draws_per_cell, simulated
+from privacy.errors import ConstructRefused, UnavailableError, WeirError
 from privacy.grouping import rolled_up
 from privacy.histograms import Histogram
 from privacy.intervals import ErrorBars, Spread, drawn_spread, error_bars, linear_spread
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from coordinator.merge import Merged
     from coordinator.rest import RestEngine, Session
-    from privacy.fragment import Fragment, Plan
+    from privacy.fragment import Block, Plan
 
 NO_ERROR_BARS = "The error bars of some columns could not be computed."
+MOST_JOINT_DRAWS = 399  # each computes the whole answer
+_APART = 1_000  # between the seeds of blocks: more than measures × nodes of one
 
 
 @dataclass(frozen=True)
@@ -43,50 +45,86 @@ def rehearse(rest: RestEngine, plan: Plan, *, timeout_s: float) -> None:
     Raises:
         ConstructRefused: DuckDB refuses the types of the expressions over aggregates.
     """
-    fragment = next(iter(plan.fragments.values()))
-    rest.bind(plan.rest.sql, _merged(fragment, plan), timeout_s=timeout_s)
+    rest.bind(plan.rest.sql, {block.name: _schema(block) for block in plan.blocks}, timeout_s=timeout_s)
 
 
 def computed(
-    rest: RestEngine, plan: Plan, releases: Mapping[str, pa.Table], *, seed: int, timeout_s: float
+    rest: RestEngine, plan: Plan, releases: Mapping[str, Mapping[str, pa.Table]], *, seed: int, timeout_s: float
 ) -> Computed:
-    """The answer over `releases` (by province, at least one).
+    """The answer over `releases` (by province, at least one, and block).
 
     Raises:
         ConstructRefused: the noisy values are outside the range of some expression above the line.
         UnavailableError: it takes longer than `timeout_s`.
     """
-    keys = next(iter(plan.fragments.values())).keys
-    merged = by_grouping_sets(merge(plan.fragments, releases), plan.rest.grouping_sets, len(keys))
-    histograms = _histograms(plan, merged)
-    table = _with_quantiles(merged.table, histograms)
+    blocks = [_merged(block, releases) for block in plan.blocks]
     with rest.session(timeout_s=timeout_s) as session:
-        rows, cells = _rows(session, plan, table)
+        rows, cells = _rows(session, plan, blocks)
         drawn: list[Spread] = []
         notes: tuple[str, ...] = ()
         try:
-            drawn = _drawn(session, plan, merged, table, histograms, seed=seed)
+            if plan.rest.error_sql and rows.num_rows:
+                of_all = _drawn_jointly if plan.rest.joint else _drawn
+                drawn = of_all(session, plan, blocks, seed=seed)
         except WeirError:  # the budget is spent: an answer without error bars is better than none
             notes = (NO_ERROR_BARS,)
-    spreads = _spreads(plan, merged, drawn)
+    spreads = _spreads(plan, blocks[0], drawn)
     return Computed(rows, error_bars(rows, cells, plan.rest.columns, spreads), notes)
 
 
-def _drawn(
-    session: Session, plan: Plan, merged: Merged, table: pa.Table, histograms: list[Histogram], *, seed: int
-) -> list[Spread]:
-    """The spread of each noisy column that is not linear, by simulation."""
-    if not plan.rest.error_sql or not table.num_rows:
-        return []
+@dataclass(frozen=True)
+class _MergedBlock:
+    """The releases of one block: the table that the rest reads, and what its noise is simulated from."""
+
+    block: Block
+    merged: Merged
+    histograms: list[Histogram]
+    table: pa.Table
+
+    def simulated(self, *, seed: int, draws: int | None = None) -> Iterator[tuple[pa.Table, int]]:
+        contributions, roll_up = self.merged.contributions, self.merged.roll_up
+        return simulated(self.table, self.histograms, contributions, seed=seed, roll_up=roll_up, draws=draws)
+
+
+def _merged(block: Block, releases: Mapping[str, Mapping[str, pa.Table]]) -> _MergedBlock:
+    own = {province: by_block[block.name] for province, by_block in releases.items() if block.name in by_block}
+    if not own:
+        raise UnavailableError(
+            "No province that a part of the query asks has answered.",
+            remedy="Ask the same again: the provinces that were charged answer it again for nothing.",
+        )
+    merged = by_grouping_sets(merge(block.fragments, own), block.grouping_sets, len(block.any_fragment.keys))
+    histograms = _histograms(block, merged)
+    return _MergedBlock(block, merged, histograms, _with_quantiles(merged.table, histograms))
+
+
+def _drawn(session: Session, plan: Plan, blocks: Sequence[_MergedBlock], *, seed: int) -> list[Spread]:
+    """The spread of each noisy column that is not linear, by simulation, part by part."""
     parts: list[list[NDArray[np.float64]]] = []
-    for draws, count in simulated(table, histograms, merged.contributions, seed=seed, roll_up=merged.roll_up):
-        found = session.run(plan.rest.error_sql, simulated=draws)
+    for draws, count in blocks[0].simulated(seed=seed):
+        found = session.run(plan.rest.error_sql, **{blocks[0].block.simulated_name: draws})
         parts.append([column.cast(pa.float64()).to_numpy().reshape(-1, count) for column in found.columns])
     return [drawn_spread(np.concatenate(column)) for column in zip(*parts, strict=True)]
 
 
-def _spreads(plan: Plan, merged: Merged, drawn: list[Spread]) -> list[Spread | None]:
+def _drawn_jointly(session: Session, plan: Plan, blocks: Sequence[_MergedBlock], *, seed: int) -> list[Spread]:
+    """The same where rows of the answer depend on many cells: the whole answer, once a draw."""
+    tables: dict[str, pa.Table] = {one.block.name: one.table for one in blocks}
+    rows = sum(one.table.num_rows for one in blocks)
+    count = min(MOST_JOINT_DRAWS, draws_per_cell(rows, rows * sum(len(one.block.fragments) for one in blocks)))
+    for number, one in enumerate(blocks):
+        parts = [table for table, _ in one.simulated(seed=seed + number * _APART, draws=count)]
+        whole = pa.concat_tables(parts)
+        numbers = pa.array(np.tile(np.arange(count, dtype=np.int64), one.table.num_rows))
+        tables[one.block.simulated_name] = whole.append_column("draw", numbers)
+    found = session.run(plan.rest.error_sql, **tables)
+    columns = [column.cast(pa.float64()).to_numpy(zero_copy_only=False) for column in found.columns]
+    return [drawn_spread(column.reshape(-1, count)) for column in columns]
+
+
+def _spreads(plan: Plan, only: _MergedBlock, drawn: list[Spread]) -> list[Spread | None]:
     """The spread of each column of the answer; None where it is not noisy or was not simulated."""
+    merged = only.merged
     cells = merged.table.num_rows if merged.roll_up is None else merged.roll_up.cells
     rest = iter(drawn)
     return [
@@ -99,18 +137,17 @@ def _spreads(plan: Plan, merged: Merged, drawn: list[Spread]) -> list[Spread | N
     ]
 
 
-def _histograms(plan: Plan, merged: Merged) -> list[Histogram]:
+def _histograms(block: Block, merged: Merged) -> list[Histogram]:
     """The merged histograms with the quantiles that the rest reads off them."""
-    measures = next(iter(plan.fragments.values())).measures
     return [
         Histogram(
             measure.name,
             measure.tree,
             merged.trees[measure.name],
             cell_deviations(measure.name, merged.contributions, merged.table.num_rows, roll_up=merged.roll_up),
-            tuple(quantile for quantile in plan.rest.quantiles if quantile.measure == measure.name),
+            tuple(quantile for quantile in block.quantiles if quantile.measure == measure.name),
         )
-        for measure in measures
+        for measure in block.any_fragment.measures
         if measure.tree is not None
     ]
 
@@ -122,10 +159,10 @@ def _with_quantiles(table: pa.Table, histograms: list[Histogram]) -> pa.Table:
     return table
 
 
-def _rows(session: Session, plan: Plan, merged: pa.Table) -> tuple[pa.Table, pa.ChunkedArray]:
+def _rows(session: Session, plan: Plan, blocks: Sequence[_MergedBlock]) -> tuple[pa.Table, pa.ChunkedArray]:
     """The answer's rows, and the merged cell of each."""
     try:
-        table = session.run(plan.rest.sql, merged=merged)
+        table = session.run(plan.rest.sql, **{one.block.name: one.table for one in blocks})
     except ConstructRefused as fault:
         raise _after_release(fault) from None
     last = table.num_columns - 1
@@ -133,12 +170,13 @@ def _rows(session: Session, plan: Plan, merged: pa.Table) -> tuple[pa.Table, pa.
     return table.select(range(last)).rename_columns(names), table.column(last)
 
 
-def _merged(fragment: Fragment, plan: Plan) -> pa.Schema:
-    """The columns that the rest reads."""
+def _schema(block: Block) -> pa.Schema:
+    """The columns of a block's table."""
+    fragment = block.any_fragment
     keys = [fragment.cells.schema.field(key.name) for key in fragment.keys]
-    marks = [pa.field(rolled_up(place), pa.int64()) for place in range(len(keys))] if plan.rest.grouping_sets else []
+    marks = [pa.field(rolled_up(place), pa.int64()) for place in range(len(keys))] if block.grouping_sets else []
     measures = [pa.field(measure.name, pa.int64()) for measure in fragment.measures if measure.tree is None]
-    quantiles = [pa.field(quantile.name, pa.float64()) for quantile in plan.rest.quantiles]
+    quantiles = [pa.field(quantile.name, pa.float64()) for quantile in block.quantiles]
     return pa.schema([pa.field("cell", pa.int64()), *keys, *marks, *measures, *quantiles])
 
 

@@ -59,8 +59,9 @@ Event = Started | NodeDone | Missing | Answer
 
 @dataclass(frozen=True)
 class NodePlan:
-    """What one node would be asked and would run."""
+    """What one node would be asked and would run, for one block."""
 
+    block: str
     fragment: Fragment
     prepared: Prepared
 

@@ -17,7 +17,12 @@ async def explanation(tools: Tools, raw: bytes) -> Explanation:
     readiness = await checked(tools, question)
     plan = question.plan
     return Explanation(
-        nodes=tuple(NodePlan(plan.fragments[province], ready) for province, ready in readiness.ready.items()),
+        nodes=tuple(
+            NodePlan(block.name, block.fragments[province], ready[block.name])
+            for block in plan.blocks
+            for province, ready in readiness.ready.items()
+            if province in block.fragments
+        ),
         rest_sql=plan.rest.sql,
         epsilon=plan.epsilon,
         delta=plan.delta,

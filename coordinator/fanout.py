@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from coordinator.answers import Budgets
-from coordinator.replies import Missing, Prepared, Released
+from coordinator.replies import Answered, Missing, Prepared, Released
 from privacy.errors import BudgetRefused, MismatchRefused, QueryRefused, RequestRefused, UnavailableError, WeirError
 
 if TYPE_CHECKING:
@@ -19,13 +20,14 @@ PREPARE_S = 10.0  # checking reads no data: a node that takes longer counts as m
 _REFUSALS = (RequestRefused, QueryRefused, BudgetRefused, MismatchRefused)  # the rest are faults of the node's own
 
 ReplyT = TypeVar("ReplyT")
+Asked = Mapping[str, Mapping[str, "Fragment"]]  # by province and block
 
 
 @dataclass(frozen=True)
 class Readiness:
-    """Which nodes are ready to release, and which are missing; by province."""
+    """Which nodes are ready to release, by province and block, and which are missing."""
 
-    ready: dict[str, Prepared]
+    ready: dict[str, dict[str, Prepared]]
     missing: tuple[Missing, ...]
 
 
@@ -33,7 +35,7 @@ class Readiness:
 class Outcome:
     """How one node's release ended, `seconds` after it was asked."""
 
-    result: Released | Missing
+    result: Answered | Missing
     seconds: float
 
 
@@ -46,21 +48,21 @@ class FanOut:
     def __init__(self, links: Mapping[str, NodeLink]) -> None:
         self._links = dict(links)
 
-    async def prepare(
-        self, raw: bytes, fragments: Mapping[str, Fragment], *, require_all: bool, deadline: float
-    ) -> Readiness:
-        """Ask every node of `fragments` to check its own; nothing is charged.
+    async def prepare(self, raw: bytes, asked: Asked, *, require_all: bool, deadline: float) -> Readiness:
+        """Ask every node of `asked` to check its fragments; nothing is charged.
 
         Raises:
             WeirError: a node refuses; its own error, with the province before it.
             UnavailableError: no node is reachable, or one is not and `require_all` is set.
         """
 
-        async def ask(link: NodeLink) -> Prepared:
-            return await link.prepare(raw, fragments[link.province], deadline=sooner)
+        async def ask(link: NodeLink) -> dict[str, Prepared]:
+            blocks = asked[link.province]
+            replies = [link.prepare(raw, block, fragment, deadline=sooner) for block, fragment in blocks.items()]
+            return dict(zip(blocks, await asyncio.gather(*replies), strict=True))
 
         sooner = min(deadline, asyncio.get_running_loop().time() + PREPARE_S)
-        ready, faults = await self._everywhere(tuple(fragments), ask)
+        ready, faults = await self._everywhere(tuple(asked), ask)
         for province, fault in faults.items():
             if isinstance(fault, _REFUSALS):
                 raise _at(province, fault)
@@ -70,20 +72,19 @@ class FanOut:
         return Readiness(ready, missing)
 
     async def release(
-        self, raw: bytes, fragments: Mapping[str, Fragment], readiness: Readiness, *, deadline: float
+        self, raw: bytes, asked: Asked, readiness: Readiness, *, deadline: float
     ) -> AsyncGenerator[Outcome, None]:
         """Have the nodes that are ready release; gives each as it ends. Close the iterator to stop the rest."""
         start = asyncio.get_running_loop().time()
 
-        async def one(province: str, prepared: Prepared) -> Outcome:
-            fresh = not prepared.already_released
-            try:
-                result: Released | Missing = await self._links[province].release(
-                    raw, fragments[province], fresh=fresh, deadline=deadline
-                )
-            except WeirError as fault:
-                result = Missing(province, fault.message)
-            return Outcome(result, asyncio.get_running_loop().time() - start)
+        async def one(province: str, prepared: Mapping[str, Prepared]) -> Outcome:
+            blocks, link = asked[province], self._links[province]
+            replies = [
+                link.release(raw, block, fragment, fresh=not prepared[block].already_released, deadline=deadline)
+                for block, fragment in blocks.items()
+            ]
+            ended = await asyncio.gather(*replies, return_exceptions=True)
+            return Outcome(_together(province, tuple(blocks), ended), asyncio.get_running_loop().time() - start)
 
         tasks = [asyncio.create_task(one(province, prepared)) for province, prepared in readiness.ready.items()]
         try:
@@ -125,6 +126,24 @@ class FanOut:
         faults = {province: reply for province, reply in replies.items() if isinstance(reply, WeirError)}
         found = {province: reply for province, reply in replies.items() if not isinstance(reply, WeirError)}
         return found, faults
+
+
+def _together(province: str, blocks: Sequence[str], ended: Sequence[Released | BaseException]) -> Answered | Missing:
+    """A node's releases; a node that answers only some blocks is missing, for the blocks belong together."""
+    for fault in ended:
+        if isinstance(fault, WeirError):
+            return Missing(province, fault.message)
+        if isinstance(fault, BaseException):
+            raise fault
+    found = [reply for reply in ended if isinstance(reply, Released)]
+    charges = [reply.charge for reply in found]
+    least = min(charges, key=lambda charge: charge.budget.epsilon_left)  # as it is after all of them
+    charge = replace(
+        least,
+        epsilon_charged=math.fsum(charge.epsilon_charged for charge in charges),
+        already_released=all(charge.already_released for charge in charges),
+    )
+    return Answered({block: reply.cells for block, reply in zip(blocks, found, strict=True)}, charge)
 
 
 def _missing(faults: Mapping[str, WeirError]) -> tuple[Missing, ...]:

@@ -64,21 +64,21 @@ class NodeLink:
             self._check(wire.identity(reply))
             self._known = True
 
-    async def prepare(self, raw: bytes, fragment: Fragment, *, deadline: float) -> Prepared:
+    async def prepare(self, raw: bytes, block: str, fragment: Fragment, *, deadline: float) -> Prepared:
         """Have the node check the request; free."""
         await self.introduce(deadline=deadline)
-        request = wire.fragment_request(raw, fragment, self._digest)
+        request = wire.fragment_request(raw, block, fragment, self._digest)
         return wire.prepared(await self._call(self._stub.Prepare, request, deadline))
 
-    async def release(self, raw: bytes, fragment: Fragment, *, fresh: bool, deadline: float) -> Released:
-        """Have the node release its cells.
+    async def release(self, raw: bytes, block: str, fragment: Fragment, *, fresh: bool, deadline: float) -> Released:
+        """Have the node release its cells of a block.
 
         Asked once more if the connection breaks: the node's ledger makes the second time free.
 
         Args:
             fresh: Prepare said that the release is not in the ledger yet.
         """
-        request = wire.fragment_request(raw, fragment, self._digest)
+        request = wire.fragment_request(raw, block, fragment, self._digest)
         try:
             released = wire.released(self.province, await self._call(self._stub.Release, request, deadline))
         except _ConnectionBroke:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from coordinator.above import computed, rehearse
 from coordinator.answers import Answer, Event, NodeDone, Started
 from coordinator.question import Question, Tools, understood
-from coordinator.replies import Missing, Released
+from coordinator.replies import Answered, Missing
 from privacy.error_bars import seed_of
 from privacy.errors import UnavailableError
 
@@ -29,13 +29,13 @@ async def answer(tools: Tools, raw: bytes) -> AsyncGenerator[Event, None]:
     yield Started(tuple(readiness.ready))
     for missing in readiness.missing:
         yield missing
-    ended: list[Released | Missing] = []
-    outcomes = tools.fanout.release(raw, question.plan.fragments, readiness, deadline=question.deadline)
+    ended: list[Answered | Missing] = []
+    outcomes = tools.fanout.release(raw, question.plan.asked, readiness, deadline=question.deadline)
     async with aclosing(outcomes):
         async for outcome in outcomes:
             ended.append(outcome.result)
             yield _progress(outcome)
-    releases = [result for result in ended if isinstance(result, Released)]
+    releases = [result for result in ended if isinstance(result, Answered)]
     failed = [result for result in ended if isinstance(result, Missing)]
     _check_enough(question, releases, failed)
     yield await _answered(tools, question, releases, (*readiness.missing, *failed))
@@ -50,7 +50,7 @@ async def checked(tools: Tools, question: Question) -> Readiness:
     readiness, _ = await asyncio.gather(
         tools.fanout.prepare(
             question.raw,
-            question.plan.fragments,
+            question.plan.asked,
             require_all=question.request.options.require_all,
             deadline=question.deadline,
         ),
@@ -65,7 +65,7 @@ def _progress(outcome: Outcome) -> Event:
     return NodeDone(outcome.result.charge.province, outcome.seconds)
 
 
-def _check_enough(question: Question, releases: list[Released], failed: list[Missing]) -> None:
+def _check_enough(question: Question, releases: list[Answered], failed: list[Missing]) -> None:
     if releases and not (failed and question.request.options.require_all):
         return
     reasons = "; ".join(f"{node.province}: {node.reason}" for node in failed)
@@ -75,7 +75,7 @@ def _check_enough(question: Question, releases: list[Released], failed: list[Mis
     )
 
 
-async def _answered(tools: Tools, question: Question, releases: list[Released], missing: tuple[Missing, ...]) -> Answer:
+async def _answered(tools: Tools, question: Question, releases: list[Answered], missing: tuple[Missing, ...]) -> Answer:
     plan = question.plan
     done = await asyncio.to_thread(
         computed,
@@ -89,7 +89,7 @@ async def _answered(tools: Tools, question: Question, releases: list[Released], 
     return Answer(
         rows=done.rows,
         bars=done.bars,
-        charges=tuple(charges[province] for province in plan.fragments if province in charges),
+        charges=tuple(charges[province] for province in plan.asked if province in charges),
         missing=missing,
         epsilon=plan.epsilon,
         delta=plan.delta,

@@ -72,6 +72,6 @@ async def understood(tools: Tools, raw: bytes) -> Question:
         )
     # In a thread: a hard query takes a while to plan, and others' progress must not wait for it.
     plan = await asyncio.to_thread(tools.planner.plan, request)
-    if not plan.fragments:
+    if not plan.asked:
         raise DomainRefused("The WHERE clause excludes every province.", remedy="Widen the condition on province.")
     return Question(raw, request, plan, deadline)

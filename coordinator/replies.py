@@ -58,7 +58,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Charge:
-    """What one release cost: `epsilon_charged` is 0 where it was in the node's ledger already."""
+    """What one node's releases cost: `epsilon_charged` is 0 where all were in its ledger already."""
 
     province: str
     epsilon_charged: float
@@ -69,9 +69,17 @@ class Charge:
 
 @dataclass(frozen=True)
 class Released:
-    """One node's noisy cells and their cost."""
+    """One node's noisy cells of a block, and their cost."""
 
     cells: pa.Table
+    charge: Charge
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One node's noisy cells by block, and what they cost together."""
+
+    cells: dict[str, pa.Table]
     charge: Charge
 
 

@@ -40,7 +40,7 @@ class RestEngine:
         self._database.execute("SET lock_configuration = true")
         self._lock = threading.Lock()  # guards what follows and the opening of connections
         self._open: dict[duckdb.DuckDBPyConnection, float] = {}  # and when each is late, of time.monotonic()
-        self._bound: set[tuple[str, pa.Schema]] = set()
+        self._bound: set[tuple[str, tuple[tuple[str, pa.Schema], ...]]] = set()
         self._closed = threading.Event()
         threading.Thread(target=self._watch, name="rest-watch", daemon=True).start()
 
@@ -57,17 +57,17 @@ class RestEngine:
                 del self._open[connection]
                 connection.close()
 
-    def bind(self, sql: str, merged: pa.Schema, *, timeout_s: float) -> None:
-        """Check names and types of one SELECT over a table `merged`; once, for queries differ mostly below the line.
+    def bind(self, sql: str, tables: Mapping[str, pa.Schema], *, timeout_s: float) -> None:
+        """Check names and types of one SELECT over `tables`; once, for queries differ mostly below the line.
 
         Raises:
             ConstructRefused: DuckDB cannot bind it, or it is no SELECT.
         """
-        known = (sql, merged)
+        known = (sql, tuple(tables.items()))
         if known in self._bound:
             return
         with self.session(timeout_s=timeout_s) as session:
-            session.bind(sql, merged=merged.empty_table())
+            session.bind(sql, **{name: schema.empty_table() for name, schema in tables.items()})
         with self._lock:
             if len(self._bound) >= _REMEMBERED:
                 self._bound.clear()

@@ -36,9 +36,11 @@ _FORMS = {
 # To nodes
 
 
-def fragment_request(raw: bytes, fragment: Fragment, catalog_digest: str) -> node_pb2.FragmentRequest:
-    """The researcher's bytes verbatim, with one node's fragment."""
-    return node_pb2.FragmentRequest(request=raw, fragment=_fragment(fragment), catalog_digest=catalog_digest)
+def fragment_request(raw: bytes, block: str, fragment: Fragment, catalog_digest: str) -> node_pb2.FragmentRequest:
+    """The researcher's bytes verbatim, with one node's fragment of a block."""
+    return node_pb2.FragmentRequest(
+        request=raw, block=block, fragment=_fragment(fragment), catalog_digest=catalog_digest
+    )
 
 
 def describe_request() -> node_pb2.DescribeRequest:
@@ -178,7 +180,9 @@ def event(event: Event) -> coordinator_pb2.QueryEvent:
 def explain_reply(explanation: Explanation) -> coordinator_pb2.ExplainReply:
     return coordinator_pb2.ExplainReply(
         nodes=[
-            coordinator_pb2.NodePlan(fragment=_fragment(node.fragment), prepared=_prepared(node.prepared))
+            coordinator_pb2.NodePlan(
+                fragment=_fragment(node.fragment), prepared=_prepared(node.prepared), block=node.block
+            )
             for node in explanation.nodes
         ],
         rest_sql=explanation.rest_sql,

@@ -7,6 +7,7 @@ decimal that names a float counts: 0.1 means a tenth, and three of them are 0.3.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
@@ -37,6 +38,15 @@ class ExactCharge:
     def of(charge: Charge) -> ExactCharge:
         return ExactCharge(
             rounded_up(charge.epsilon, NANO), rounded_up(charge.rho, PICO), rounded_up(charge.delta, ATTO)
+        )
+
+    @staticmethod
+    def sum(charges: Sequence[ExactCharge]) -> ExactCharge:
+        """Of charges that are made together."""
+        return ExactCharge(
+            sum(charge.epsilon_nano for charge in charges),
+            sum(charge.rho_pico for charge in charges),
+            sum(charge.delta_atto for charge in charges),
         )
 
 

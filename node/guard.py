@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Protocol
 
@@ -14,18 +15,25 @@ from privacy.request import PLANNER_VERSION, Request
 
 @dataclass(frozen=True)
 class Asked:
-    """What a caller sends: the researcher's request verbatim, and what the caller makes of it."""
+    """What a caller sends: the researcher's request verbatim, and what the caller makes of one block of it."""
 
     request: bytes
+    block: str
     fragment: Fragment
     catalog_digest: str
 
 
 @dataclass(frozen=True)
 class Admitted:
-    """What is asked, by this node's own reading, and whose budget pays."""
+    """What is asked, by this node's own reading.
+
+    Attributes:
+        beside: what the same request asks of this node in other blocks.
+        project: whose budget pays.
+    """
 
     fragment: Fragment
+    beside: tuple[Fragment, ...]
     project: str
 
 
@@ -83,7 +91,8 @@ class Guard:
         request = Request.decode(asked.request)
         self._check_time(request)
         self._check_versions(request, asked)
-        derived = self.planner.plan(request).fragments.get(self.province)
+        of_all = self.planner.plan(request).asked.get(self.province, {})
+        derived = of_all.get(asked.block)
         if derived is None:
             raise MismatchRefused(f"The query asks nothing of {self.province}.", remedy=_UPGRADE)
         difference = first_difference(derived, asked.fragment)
@@ -91,8 +100,9 @@ class Guard:
             raise MismatchRefused(
                 f"What was sent is not what the request asks: `{difference}` differs.", remedy=_UPGRADE
             )
-        self.limit.check(derived.charge, self.province)
-        return Admitted(derived, request.project)
+        self.limit.check(total_charge(of_all.values()), self.province)
+        beside = tuple(fragment for block, fragment in of_all.items() if block != asked.block)
+        return Admitted(derived, beside, request.project)
 
     def _check_time(self, request: Request) -> None:
         if request.expires_unix_s < self.clock():
@@ -109,6 +119,16 @@ class Guard:
                 f"The caller's catalog is not the one that {self.province} accepted.",
                 remedy="Give coordinator and node the same catalog version.",
             )
+
+
+def total_charge(fragments: Iterable[Fragment]) -> Charge:
+    """What several fragments cost together, at most."""
+    charges = [fragment.charge for fragment in fragments]
+    return Charge(
+        epsilon=math.fsum(charge.epsilon for charge in charges),
+        rho=math.fsum(charge.rho for charge in charges),
+        delta=math.fsum(charge.delta for charge in charges),
+    )
 
 
 _UPGRADE = "Run the same version of weir at client, coordinator and node."

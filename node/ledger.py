@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -137,14 +138,19 @@ class Ledger:
                 books.frozen,
             )
 
-    def inquire(self, release: str, *, charge: Charge, project: str) -> bool:
+    def inquire(
+        self, release: str, *, charge: Charge, project: str, beside: Mapping[str, Charge] | None = None
+    ) -> bool:
         """Whether the release is settled, so that its answer costs nothing. Charges nothing.
 
+        Args:
+            beside: releases that the same query asks for, with their charges: all must fit together.
+
         Raises:
-            BudgetRefused: it is not in the ledger and does not fit, or the node is frozen.
+            BudgetRefused: what is not in the ledger does not fit, or the node is frozen.
         """
         with self._journal.transaction() as books:
-            self._check(books, release, charge, project)
+            self._check(books, {release: charge, **(beside or {})}, project)
             return release in books.settled
 
     def reserve(self, release: str, *, charge: Charge, purpose: Purpose) -> Reservation:
@@ -154,7 +160,7 @@ class Ledger:
             BudgetRefused: it does not fit, or the node is frozen; nothing is charged. Says what is left.
         """
         with self._journal.transaction() as books:
-            self._check(books, release, charge, purpose.project)
+            self._check(books, {release: charge}, purpose.project)
             if release in books.charged:
                 return Reservation(fresh=False, answer=self._answer(books, release))
             self._journal.append("charged", {"release": release} | vars(ExactCharge.of(charge)) | vars(purpose))
@@ -178,13 +184,14 @@ class Ledger:
         """Close the file and let another daemon have it."""
         self._held.close()
 
-    def _check(self, books: Books, release: str, charge: Charge, project: str) -> None:
-        if release in books.settled:
+    def _check(self, books: Books, releases: Mapping[str, Charge], project: str) -> None:
+        if releases.keys() <= books.settled.keys():
             return  # what was answered before costs nothing
-        if release in books.charged:
-            books.check_open()
+        fresh = [ExactCharge.of(charge) for release, charge in releases.items() if release not in books.charged]
+        if fresh:
+            books.check(ExactCharge.sum(fresh), project=project, time_ms=self._journal.now_ms())
         else:
-            books.check(ExactCharge.of(charge), project=project, time_ms=self._journal.now_ms())
+            books.check_open()
 
     def _answer(self, books: Books, release: str) -> bytes | None:
         """The stored answer, never one that somebody changed."""

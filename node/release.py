@@ -124,7 +124,10 @@ class Releases:
         admitted, snapshot = self.guard.admit(asked), self.data.snapshot()
         self.data.verify(snapshot)
         fragment, project = admitted.fragment, admitted.project
-        settled = self.ledger.inquire(self._identity(fragment, snapshot), charge=fragment.charge, project=project)
+        beside = {self._identity(other, snapshot): other.charge for other in admitted.beside}
+        settled = self.ledger.inquire(
+            self._identity(fragment, snapshot), charge=fragment.charge, project=project, beside=beside
+        )
         # The SQL is shown to the researcher, so without the node's secret.
         shown = self.bounded_sql(fragment, secret="…")
         return Prepared(shown, self.engine.name, self.budget(project), settled)

@@ -50,8 +50,8 @@ class Truncation:
     cuts: tuple[Cut, ...]
 
 
-def truncation(config_path: Path, sql: str, *, options: dict[str, Any] | None = None) -> Truncation:
-    """Compare the exact sums with and without bounding; nothing is released and nothing charged.
+def truncation(config_path: Path, sql: str, *, options: dict[str, Any] | None = None) -> tuple[Truncation, ...]:
+    """Compare the exact sums with and without bounding, block by block; nothing is released and nothing charged.
 
     Raises:
         ConfigError, DataError: as at start-up.
@@ -59,14 +59,14 @@ def truncation(config_path: Path, sql: str, *, options: dict[str, Any] | None = 
     """
     config = load_config(config_path)
     request = Request.new(sql, epsilon=1.0, nonce="0" * 32, expires_unix_s=0, options=options)
-    fragment = Planner(config.catalog).plan(request).fragments.get(config.province)
-    if fragment is None:
+    asked = Planner(config.catalog).plan(request).asked.get(config.province)
+    if asked is None:
         raise RequestRefused(f"The query asks nothing of {config.province}.", remedy="Ask about this province.")
     engine = Engine.open(config)
     try:
-        for table in fragment.tables:
+        for table in sorted({table for fragment in asked.values() for table in fragment.tables}):
             _check(prepare_view(engine, config.sources[table], config.catalog.private_tables[table]))
-        return Truncation(fragment, _cuts(engine, fragment))
+        return tuple(Truncation(fragment, _cuts(engine, fragment)) for fragment in asked.values())
     finally:
         engine.close()
 

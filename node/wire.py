@@ -34,7 +34,7 @@ _FORMS: dict[int, Literal["none", "clip", "clip_and_limit"]] = {
 
 def asked(message: node_pb2.FragmentRequest) -> Asked:
     """Raises: MismatchRefused: an enum value that this version does not know."""
-    return Asked(message.request, _fragment(message.fragment), message.catalog_digest)
+    return Asked(message.request, message.block, _fragment(message.fragment), message.catalog_digest)
 
 
 def _fragment(message: fragment_pb2.Fragment) -> Fragment:

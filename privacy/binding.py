@@ -15,9 +15,10 @@ from privacy.catalog import PROVINCE, Catalog, PrivateTable, Table
 from privacy.errors import ConstructRefused, NameRefused
 from privacy.grouping import expand_positions
 from privacy.positions import position_of, shown
+from privacy.rows.placing import own_parts
 
 
-def bind(query: exp.Select, catalog: Catalog) -> exp.Select:
+def bind(query: exp.Query, catalog: Catalog) -> exp.Query:
     """`query` with every column qualified by its table's alias, aliases in GROUP BY and HAVING expanded.
 
     Common table expressions stand where they are named.
@@ -43,7 +44,7 @@ def bind(query: exp.Select, catalog: Catalog) -> exp.Select:
         message = str(fault).partition(". Line")[0].splitlines()[0]
         raise NameRefused(message, remedy="Qualify columns by their table, for example v.kind.") from None
     _put_common_tables_in_place(bound)
-    assert isinstance(bound, exp.Select)
+    assert isinstance(bound, exp.Query)
     return bound
 
 
@@ -127,8 +128,9 @@ def _check_columns(scope: Scope, select: exp.Select, named: Mapping[str, list[st
     outer = _outer_names(scope)
     unknown = any(columns is None for columns in named.values()) or bool(outer)
     aliases = {item.alias for item in select.expressions if item.alias}
-    for column in scope.columns:
-        if isinstance(column.this, exp.Star):
+    own = (node for part in select.iter_expressions() if not isinstance(part, exp.Query) for node in own_parts(part))
+    for column in own:
+        if not isinstance(column, exp.Column) or isinstance(column.this, exp.Star):
             continue
         if column.table and column.table not in named:
             if column.table in outer:

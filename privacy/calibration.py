@@ -51,13 +51,19 @@ def calibrate(
     Args:
         alone: a measure that is in no pair: one whose noise must be of `mechanism` itself.
     """
-    pairable = [raw for raw in raws if raw.name != alone]
-    parts = _pairs(pairable, bounding, importance) if mechanism == "laplace" else {}
-    parts |= {raw.name: _Part(raw) for raw in raws if raw.name not in parts}
+    parts = _parts(raws, bounding, importance, mechanism, alone)
     shares = _shares(list(dict.fromkeys(parts.values())), bounding, importance, mechanism)
     return tuple(
         _measure(raw, parts[raw.name], bounding, spendable, mechanism, shares[parts[raw.name]] * WITHIN) for raw in raws
     )
+
+
+def difficulty(
+    raws: Sequence[RawMeasure], bounding: Bounding, importance: Mapping[str, float], *, alone: str = ""
+) -> float:
+    """Σ of the roots that shares are in proportion to, with Laplace noise: how much of a budget the measures need."""
+    parts = dict.fromkeys(_parts(raws, bounding, importance, "laplace", alone).values())
+    return math.fsum(math.cbrt(part.coefficient(bounding, importance, "laplace")) for part in parts)
 
 
 def predicted_error(measures: Sequence[Measure], importance: Mapping[str, float]) -> float:
@@ -86,6 +92,19 @@ class _Part:
         return len(members) * math.fsum(
             _important(raw.name, importance) * (most(raw, bounding) / _unit(raw)) ** 2 for raw in members
         )
+
+
+def _parts(
+    raws: Sequence[RawMeasure],
+    bounding: Bounding,
+    importance: Mapping[str, float],
+    mechanism: Mechanism,
+    alone: str,
+) -> dict[str, _Part]:
+    """By measure, what it shares its budget with."""
+    pairable = [raw for raw in raws if raw.name != alone]
+    parts = _pairs(pairable, bounding, importance) if mechanism == "laplace" else {}
+    return parts | {raw.name: _Part(raw) for raw in raws if raw.name not in parts}
 
 
 def _shares(

@@ -110,6 +110,7 @@ def simulated(
     *,
     seed: int,
     roll_up: RollUp | None = None,
+    draws: int | None = None,
 ) -> Iterator[tuple[pa.Table, int]]:
     """The table `simulated` of `Rest.error_sql`, in parts of many rows, and how many draws each cell has in it.
 
@@ -118,6 +119,7 @@ def simulated(
     Args:
         merged: `cell` (0 …, in order), the keys, the measures (int64), the quantiles of `histograms`.
         roll_up: which of the cells of `contributions` each row of `merged` is the sum of; None where each is one.
+        draws: of each cell; as many as are worth it where it is None.
 
     Yields:
         The same columns, numbers as float64; the draws of a cell follow each other.
@@ -128,7 +130,7 @@ def simulated(
     trees = {histogram.measure: histogram.tree.size for histogram in histograms}
     measures = [name for name in contributions[0].noises if name not in trees]
     numbers = len(measures) + sum(trees.values())
-    draws = draws_per_cell(max(cells, rows), sum(len(part.cells) for part in contributions) * numbers)
+    draws = draws or draws_per_cell(max(cells, rows), sum(len(part.cells) for part in contributions) * numbers)
     seeds = {name: seed + number * len(contributions) for number, name in enumerate([*measures, *trees])}
     noises = {
         name: _summed(

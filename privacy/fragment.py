@@ -175,7 +175,7 @@ class OutputColumn:
 
 @dataclass(frozen=True)
 class Quantile:
-    """A column of `merged` that is computed from a tree: `name`, for example `q0`, is the value at `rank`."""
+    """A column of a block's table that is computed from a tree: `name`, for example `q0`, is the value at `rank`."""
 
     name: str
     measure: str
@@ -184,45 +184,100 @@ class Quantile:
 
 @dataclass(frozen=True)
 class Rest:
-    """The part above the privacy line: SQL (DuckDB dialect) over one table `merged`.
+    """The part above the privacy line: SQL (DuckDB dialect) over the tables of the blocks.
 
-    `merged` has one row per cell: `cell` (its number), the keys `k0` …, the merged counts and sums `m0` …, the
+    A block's table has one row per cell: `cell` (its number), the keys `k0` …, the merged counts and sums `m0` …, the
     quantiles `q0` …. Where there are grouping sets it has one row per group of each set: keys that are rolled up are
-    NULL, and `r0` … say with 1 that key `k0` … is rolled up.
+    NULL, and `r0` … say with 1 that key `k0` … is rolled up. Its simulated table has the same columns, many draws of
+    each cell, and the number of the draw in `draw`.
 
     Attributes:
         sql: gives the answer's rows in order, `cell` last.
-        error_sql: over `simulated` (the same columns, many draws of each cell): one row a draw, with the noisy columns
-            of the answer that are not linear, in the order of `columns`; empty where there are none.
+        error_sql: over a simulated table: one row a draw, with the noisy columns of the answer that are not linear, in
+            the order of `columns`; empty where there are none. Where it is `joint`, the same over all simulated tables
+            at once: for each row of the answer, in order, one row a draw.
         columns: of the answer.
-        quantiles: the columns of `merged` that come from trees.
-        grouping_sets: for each, the places of its keys among the fragment's; empty where all keys are the only set.
     """
 
     sql: str
     error_sql: str
     columns: tuple[OutputColumn, ...]
-    quantiles: tuple[Quantile, ...] = ()
-    grouping_sets: tuple[tuple[int, ...], ...] = ()
+    joint: bool = False
+
+
+MERGED = "merged"  # the table of the first block
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A whole query: fragments below the privacy line, the rest above it.
+class Block:
+    """One aggregation over private rows, whose releases are merged into one table.
 
     Attributes:
+        name: of that table: `merged`, `merged2` …; `simulated_name` has many draws of each of its cells.
         fragments: by province; a province whose rows the WHERE clause excludes has none and is not asked.
+        quantiles: the columns of the table that come from trees.
+        grouping_sets: for each, the places of its keys among the fragment's; empty where all keys are the only set.
         epsilon, delta: the regional guarantee; δ is 0 where all noise is Laplace and all groups are public.
         epsilon_per_node: the guarantee of one node by itself, at the same δ.
         span: how many nodes may hold one unit, at most the number of fragments; with Laplace noise each node
             spends epsilon / span, with Gaussian noise ρ / span.
-        notes: what a reader of the answer must know, in a sentence each.
     """
 
+    name: str
     fragments: dict[str, Fragment]
-    rest: Rest
+    quantiles: tuple[Quantile, ...]
+    grouping_sets: tuple[tuple[int, ...], ...]
     epsilon: float
     delta: float
     epsilon_per_node: float
     span: int
+
+    @property
+    def any_fragment(self) -> Fragment:
+        """One of them: keys and measures are the same in all."""
+        return next(iter(self.fragments.values()))
+
+    @property
+    def simulated_name(self) -> str:
+        return self.name.replace(MERGED, "simulated")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole query: blocks below the privacy line, the rest above it.
+
+    Attributes:
+        notes: what a reader of the answer must know, in a sentence each.
+    """
+
+    blocks: tuple[Block, ...]
+    rest: Rest
     notes: tuple[str, ...]
+
+    @property
+    def epsilon(self) -> float:
+        """The regional guarantee: of the blocks together."""
+        return math.fsum(block.epsilon for block in self.blocks)
+
+    @property
+    def delta(self) -> float:
+        return math.fsum(block.delta for block in self.blocks)
+
+    @property
+    def epsilon_per_node(self) -> float:
+        """The guarantee of one node by itself, at the same δ."""
+        return math.fsum(block.epsilon_per_node for block in self.blocks)
+
+    @property
+    def span(self) -> int:
+        """How many nodes may hold one unit."""
+        return max((block.span for block in self.blocks), default=0)
+
+    @property
+    def asked(self) -> dict[str, dict[str, Fragment]]:
+        """By province, by block."""
+        found: dict[str, dict[str, Fragment]] = {}
+        for block in self.blocks:
+            for province, fragment in block.fragments.items():
+                found.setdefault(province, {})[block.name] = fragment
+        return found

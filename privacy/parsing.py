@@ -14,12 +14,12 @@ from privacy.positions import position_of, shown
 # sqlglot warns on a logger before it falls back to Command, which is refused below with an error of our own.
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
 
-_CLAUSES = {"kind", "hint", "expressions", "from_", "joins", "where", "group", "having", "order", "limit", "offset"}
-_INSIDE = {"distinct", "qualify", "with_"}  # of sub-queries
+_CLAUSES = {
+    *("kind", "hint", "with_", "distinct", "expressions", "from_", "joins", "where", "group", "having", "qualify"),
+    *("order", "limit", "offset"),
+}
 _LATER = {
-    "distinct": ("DISTINCT", "Group by the columns instead: GROUP BY gives each combination once."),
     "windows": ("WINDOW", "Write the window where it is used: OVER (PARTITION BY … ORDER BY …)."),
-    "qualify": ("QUALIFY", "Use HAVING, ORDER BY and LIMIT."),
     "sample": ("TABLESAMPLE", "Leave it out: noise is added by the nodes, sampling is not needed."),
     "into": ("INTO", "Weir only reads: leave INTO out."),
 }
@@ -28,20 +28,19 @@ MAX_CONCATENATIONS = 16
 _NOT_A_SELECT = "Write one SELECT with COUNT, SUM or AVG over a private table."
 
 
-def parse(sql: str) -> exp.Select:
-    """The one SELECT in `sql` (DuckDB's dialect).
+def parse(sql: str) -> exp.Expr:
+    """The one query, or PIVOT, in `sql` (DuckDB's dialect).
 
     Raises:
         SyntaxRefused: it does not parse; with the position.
-        ConstructRefused: several statements, no SELECT, or a clause that is not answered.
+        ConstructRefused: several statements, no query, or a clause that is not answered.
     """
     statement = _one(_statements(sql))
-    if not isinstance(statement, exp.Select):
+    if not isinstance(statement, exp.Select | exp.SetOperation | exp.Subquery | exp.Pivot):
         raise _not_a_select(statement)
     for select in statement.find_all(exp.Select):
-        known = _CLAUSES | (_INSIDE if select is not statement else {"with_"})
         for name, value in select.args.items():
-            if name not in known and value not in (None, [], False):
+            if name not in _CLAUSES and value not in (None, [], False):
                 raise _clause(name, value if isinstance(value, exp.Expr) else select)
         if select.args.get("kind") or select.args.get("hint"):
             raise _clause("kind", select)
@@ -49,7 +48,7 @@ def parse(sql: str) -> exp.Select:
     return statement
 
 
-def _refuse_long_texts(statement: exp.Select) -> None:
+def _refuse_long_texts(statement: exp.Expr) -> None:
     joined = list(statement.find_all(exp.DPipe))
     if len(joined) > MAX_CONCATENATIONS:
         raise ConstructRefused(
@@ -98,9 +97,7 @@ def _one(statements: list[exp.Expr | None]) -> exp.Expr:
 
 
 def _not_a_select(statement: exp.Expr) -> ConstructRefused:
-    if isinstance(statement, exp.SetOperation):
-        what, remedy = statement.key.upper(), "Send the queries one at a time."
-    elif isinstance(statement, exp.Query | exp.Pivot):
+    if isinstance(statement, exp.Query | exp.Pivot):
         what, remedy = f"`{shown(statement)}`", _NOT_A_SELECT
     else:
         what, remedy = f"`{shown(statement)}` is no query; it", f"Weir only reads. {_NOT_A_SELECT}"

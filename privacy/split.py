@@ -13,8 +13,8 @@ from privacy.catalog import Catalog
 from privacy.errors import ConstructRefused, RequestRefused, RowsRefused
 from privacy.expressions import Facts, Reader, Reading
 from privacy.expressions.comparisons import condition
-from privacy.fragment import OutputColumn, Rest
-from privacy.grouping import Grouping, grouping_places, read_grouping, rolled_up
+from privacy.fragment import MERGED, OutputColumn, Quantile, Rest
+from privacy.grouping import Grouping, Keys, grouping_places, read_grouping, rolled_up
 from privacy.linear import linear_form
 from privacy.measures import MOST_LEAVES, Input, Lowered, MeasureBook, RawMeasure
 from privacy.positions import position_of, shown
@@ -39,6 +39,9 @@ class Split:
 
     Attributes:
         importance: by measure, how its noise shows in the columns of the answer (see `measures.Lowered`).
+        above: the rest as a tree, without `cell`, over the table `merged`.
+        noisy: by column of the answer, whether it is computed from noisy values, numbers or not.
+        quantiles, grouping_sets: as in `privacy.fragment.Block`.
         decides: the measure whose noisy value decides which groups are released; empty where all groups are listed.
         derivable: sums that could be computed from a mean and a count (see `measures.MeasureBook`).
     """
@@ -49,6 +52,10 @@ class Split:
     measures: tuple[RawMeasure, ...]
     importance: dict[str, float]
     rest: Rest
+    above: exp.Select
+    noisy: tuple[bool, ...]
+    quantiles: tuple[Quantile, ...] = ()
+    grouping_sets: tuple[Keys, ...] = ()
     decides: str = ""
     derivable: frozenset[str] = frozenset()
 
@@ -94,7 +101,19 @@ def split(
             "The query names no aggregate", remedy="Ask for COUNT(*), COUNT(x), SUM(x) or AVG(x) of each group."
         )
     importance = above.importance(names, options.weights or {})
-    return Split(relation, keys, book.inputs, book.measures, importance, rest, derivable=book.derivable)
+    return Split(
+        relation,
+        keys,
+        book.inputs,
+        book.measures,
+        importance,
+        rest,
+        above.query,
+        tuple(map(bool, above.shown)),
+        book.quantiles,
+        grouping.sets,
+        derivable=book.derivable,
+    )
 
 
 def _refuse_rows(select: exp.Select) -> None:
@@ -139,13 +158,14 @@ class _Above:
         self._columns: dict[str, Reading] = {}
         self._aggregates: dict[exp.Expr, str] = {}
         self._lowered: dict[str, Lowered] = {}
-        self._shown: list[set[str]] = []  # by column of the answer, the aggregates in it
+        self.shown: list[set[str]] = []  # after `rest`: by column of the answer, the aggregates in it
         self._aliases: dict[str, exp.Expr] = {item.alias: item.unalias() for item in select.expressions if item.alias}
         self._reader = Reader(self._resolve)
+        self.query = exp.Select()  # see `Split.above`; to be read after `rest`
 
     def rest(self, names: tuple[str, ...]) -> Rest:
         items = [self._read(item.unalias()) for item in self._select.expressions]
-        self._shown = [self._aggregates_in(item) for item in items]
+        self.shown = [self._aggregates_in(item) for item in items]
         columns = tuple(self._column(name, item) for name, item in zip(names, items, strict=True))
         named = [_alias(item.sql.copy(), name, quoted=True) for name, item in zip(names, items, strict=True)]
         query = exp.Select(expressions=[*named, exp.column("cell")])
@@ -157,9 +177,11 @@ class _Above:
             clause = self._select.args.get(name)
             if clause is not None:
                 query.set(name, _literal_only(clause))
-        query.set("from_", self._groups("merged"))  # last: only now is every aggregate known
+        query.set("from_", self._groups(MERGED))  # last: only now is every aggregate known
+        self.query = query.copy()
+        self.query.expressions.pop()
         sql, error_sql = _sql(query), self._error_sql(columns, items)
-        return Rest(sql, error_sql, columns, self._book.quantiles, self._grouping.sets)
+        return Rest(sql, error_sql, columns)
 
     def _groups(self, source: str) -> exp.From:
         """One row a group of table `source`: the keys, and each aggregate from the measures."""
@@ -188,7 +210,7 @@ class _Above:
                 f"`weights`: the answer has no column `{unknown}`", remedy=f"Its columns are {', '.join(names)}."
             )
         found: dict[str, float] = {}
-        for name, aggregates in zip(names, self._shown, strict=True):
+        for name, aggregates in zip(names, self.shown, strict=True):
             for aggregate in aggregates:
                 for measure, share in self._lowered[aggregate].importance.items():
                     found[measure] = found.get(measure, 0.0) + share * weights.get(name, 1.0)

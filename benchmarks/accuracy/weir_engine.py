@@ -25,7 +25,7 @@ from coordinator.above import computed
 from coordinator.rest import RestEngine
 from privacy.bounding import bounded_sql
 from privacy.catalog import parse_catalog
-from privacy.fragment import Plan
+from privacy.fragment import MERGED, Plan
 from privacy.noise import noisy
 from privacy.planner import Planner
 from privacy.request import Request
@@ -75,12 +75,12 @@ def _releases(
     request = Request.new(case.sql, epsilon=EPSILON, delta=DELTA, nonce="0" * 32, expires_unix_s=2**40)
     planned = planner.plan(request)
     plan = replace(planned, rest=replace(planned.rest, error_sql=""))  # error bars take time and change no answer
-    exact = engine.sql(bounded_sql(plan.fragments[_PROVINCE], secret="00")).to_arrow_table()
+    exact = engine.sql(bounded_sql(plan.blocks[0].fragments[_PROVINCE], secret="00")).to_arrow_table()
     return [_release(plan, exact, rest) for _ in range(repetitions)]
 
 
 def _release(plan: Plan, exact: pa.Table, rest: RestEngine) -> list[list[float]]:
-    releases = {_PROVINCE: noisy(plan.fragments[_PROVINCE], exact)}
+    releases = {_PROVINCE: {MERGED: noisy(plan.blocks[0].fragments[_PROVINCE], exact)}}
     rows = computed(rest, plan, releases, seed=0, timeout_s=_TIMEOUT_S).rows
     columns = [column.to_pylist() for column in rows.columns[1:]]
     return [[float(value) for value in row] for row in zip(*columns, strict=True)]

@@ -16,7 +16,7 @@ from node.guard import Asked
 from node.release import Released
 from privacy.catalog import Catalog, parse_catalog
 from privacy.errors import QueryRefused, WeirError
-from privacy.fragment import Fragment, Measure, Threshold
+from privacy.fragment import MERGED, Fragment, Measure, Threshold
 from privacy.noise import _dense
 from privacy.pairs import apart
 from privacy.planner import Planner
@@ -46,7 +46,7 @@ class Neighbours:
         request = Request.new(sql, epsilon=1.0, nonce="0" * 32, expires_unix_s=2**40)
         texts = {_refusal(self.planner.plan, request)}
         forged = self.asked("SELECT COUNT(*) FROM visits").fragment
-        asked = Asked(request.encode(), forged, self.catalog.digest)
+        asked = Asked(request.encode(), MERGED, forged, self.catalog.digest)
         for node in (self.with_person, self.without):
             texts |= {_refusal(node.releases.prepare, asked), _refusal(node.release, asked)}
         assert len(texts) == 1, texts
@@ -68,7 +68,7 @@ class Neighbours:
             sql, epsilon=epsilon, delta=delta, nonce="0" * 32, expires_unix_s=2**40, options=dict(options)
         )
         try:
-            fragments = self.planner.plan(request).fragments
+            fragments = self.planner.plan(request).blocks[0].fragments
         except QueryRefused:
             self.assert_refused(sql)
             return False
@@ -81,7 +81,7 @@ class Neighbours:
                     wide = _over(fragment, small)
                     assert _dense(wide, node.exact(fragment, large=True)) == _dense(wide, small)
         if release and self.province in fragments:
-            self._assert_released_alike(Asked(request.encode(), fragments[self.province], self.catalog.digest))
+            self._assert_released_alike(Asked(request.encode(), MERGED, fragments[self.province], self.catalog.digest))
         return True
 
     def answers(self, sql: str) -> bool:
@@ -105,8 +105,8 @@ class Neighbours:
     def asked(self, sql: str, *, epsilon: float = 1.0, **fields: object) -> Asked:
         """What an honest coordinator sends."""
         request = Request.new(sql, epsilon=epsilon, nonce="0" * 32, expires_unix_s=2**40, **fields)  # type: ignore[arg-type]
-        fragment = self.planner.plan(request).fragments[self.province]
-        return Asked(request.encode(), fragment, self.catalog.digest)
+        fragment = self.planner.plan(request).blocks[0].fragments[self.province]
+        return Asked(request.encode(), MERGED, fragment, self.catalog.digest)
 
     @property
     def spent(self) -> tuple[float, float]:

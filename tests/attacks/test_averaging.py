@@ -12,6 +12,7 @@ import pytest
 from node.guard import Asked
 from privacy.accounting import Spent
 from privacy.errors import BudgetRefused
+from privacy.fragment import MERGED
 from privacy.planner import Planner
 from privacy.request import Request
 from tests.attacks.local_node import LocalNode, local_node
@@ -46,7 +47,7 @@ def node(tmp_path: Path) -> Iterator[LocalNode]:
 def asked(sql: str, *, number: int = 0, epsilon: float = 0.5, **fields: float) -> Asked:
     """A request of its own: another nonce, another time."""
     request = Request.new(sql, epsilon=epsilon, nonce=f"{number:032x}", expires_unix_s=2**40 + number, **fields)
-    return Asked(request.encode(), PLANNER.plan(request).fragments["east"], STANDARD.digest)
+    return Asked(request.encode(), MERGED, PLANNER.plan(request).blocks[0].fragments["east"], STANDARD.digest)
 
 
 def test_one_question_in_many_spellings_is_one_release(node: LocalNode) -> None:

@@ -109,7 +109,7 @@ PLANNER = Planner(STANDARD)
 
 def fragment(sql: str) -> Fragment:
     request = Request.new(sql, epsilon=1.0, nonce="0" * 32, expires_unix_s=2**40, delta=0.0)
-    return PLANNER.plan(request).fragments["east"]
+    return PLANNER.plan(request).blocks[0].fragments["east"]
 
 
 def assert_sound(people: duckdb.DuckDBPyConnection, sql: str) -> None:

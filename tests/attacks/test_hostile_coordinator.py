@@ -149,7 +149,7 @@ def request(sql: str = SQL, *, epsilon: float = 1.0, **fields: Any) -> Request:
 
 def honest(sql: str = SQL, *, province: str = "east", **fields: Any) -> node_pb2.FragmentRequest:
     asked = request(sql, **fields)
-    return fragment_request(asked.encode(), PLANNER.plan(asked).fragments[province], STANDARD.digest)
+    return fragment_request(asked.encode(), PLANNER.plan(asked).blocks[0].fragments[province], STANDARD.digest)
 
 
 def with_json(message: node_pb2.FragmentRequest, **changes: Any) -> node_pb2.FragmentRequest:

@@ -17,7 +17,7 @@ from coordinator.node_link import NodeLink
 from coordinator.question import Tools
 from coordinator.rest import RestEngine
 from privacy.errors import ERROR_KEY
-from privacy.fragment import Bounding, Fragment, Key, Measure, OutputColumn, Plan, Rest
+from privacy.fragment import MERGED, Block, Bounding, Fragment, Key, Measure, OutputColumn, Plan, Rest
 from privacy.request import PLANNER_VERSION, Request
 from protos.weir.v1 import node_pb2, node_pb2_grpc
 
@@ -81,15 +81,21 @@ def release(cells: pa.Table, *values: list[int]) -> pa.Table:
 
 def total_plan(*provinces: str, sql: str = "SELECT m0 AS n, cell FROM merged", scale: float = 2.0) -> Plan:
     """SELECT COUNT(*) AS n."""
-    return Plan(
-        fragments={province: fragment(province, no_keys(), scale=scale) for province in provinces},
-        rest=Rest(sql, "", (OutputColumn("n", True, (("m0", 1.0),)),)),
-        epsilon=1.0,
-        delta=0.0,
-        epsilon_per_node=0.5,
-        span=2,
-        notes=("a note",),
-    )
+    rest = Rest(sql, "", (OutputColumn("n", True, (("m0", 1.0),)),))
+    fragments = {province: fragment(province, no_keys(), scale=scale) for province in provinces}
+    return plan_of(fragments, rest, notes=("a note",))
+
+
+def plan_of(
+    fragments: dict[str, Fragment],
+    rest: Rest,
+    *,
+    sets: tuple[tuple[int, ...], ...] = (),
+    notes: tuple[str, ...] = (),
+) -> Plan:
+    """A plan of one block."""
+    block = Block(MERGED, fragments, (), sets, epsilon=1.0, delta=0.0, epsilon_per_node=0.5, span=2)
+    return Plan((block,) if fragments else (), rest, notes)
 
 
 @dataclass

@@ -11,7 +11,7 @@ import privacy.error_bars
 from coordinator.above import NO_ERROR_BARS, Computed, computed
 from coordinator.merge import merge
 from coordinator.rest import RestEngine
-from privacy.fragment import Plan
+from privacy.fragment import MERGED, Plan
 from privacy.noise import variance
 from tests.coordinator.fakes import release
 from tests.privacy.corpus_planner import plan
@@ -22,14 +22,15 @@ KINDS = {"checkup": 30, "inpatient": 7, "outpatient": 900, "surgery": 100, "test
 def asked(select: str, *, epsilon: float = 1.0, values: int = 2) -> tuple[Plan, dict[str, pa.Table]]:
     """A question about the groups of `kind`; of each the count of KINDS at every node, and sums around the middle."""
     question = plan(f"SELECT {select}", epsilon=epsilon)
-    cells = next(iter(question.fragments.values())).cells
+    cells = next(iter(question.blocks[0].fragments.values())).cells
     counts = [KINDS.get(kind, 0) for kind in cells["k0"].to_pylist()]
     columns = [counts, [-3 * count for count in counts]][:values]
-    return question, {province: release(cells, *columns) for province in question.fragments}
+    return question, {province: release(cells, *columns) for province in question.blocks[0].fragments}
 
 
 def answered(question: Plan, releases: dict[str, pa.Table]) -> Computed:
-    return computed(RestEngine(), question, releases, seed=1, timeout_s=30)
+    by_block = {province: {MERGED: table} for province, table in releases.items()}
+    return computed(RestEngine(), question, by_block, seed=1, timeout_s=30)
 
 
 def rows(result: Computed, column: str) -> dict[str, tuple[float | None, ...]]:
@@ -58,7 +59,7 @@ def test_having_and_order_leave_each_row_its_own_bars() -> None:
 def test_a_count_has_its_analytic_interval_and_whole_ends() -> None:
     question, releases = asked(COUNTS, values=1)
     result = answered(question, releases)
-    measure = next(iter(question.fragments.values())).measures[0]
+    measure = next(iter(question.blocks[0].fragments.values())).measures[0]
     error = math.sqrt(4 * variance(measure.mechanism, measure.scale))
     for value, stated, low, high in rows(result, "n").values():
         assert stated == pytest.approx(error)
@@ -105,7 +106,7 @@ def test_what_is_linear_has_bars_where_the_rest_cannot_be_simulated() -> None:
 
 def test_a_count_and_its_sum_are_merged_as_a_pair() -> None:
     question, releases = asked(MEANS)
-    (first, *others) = merge(question.fragments, releases).contributions
+    (first, *others) = merge(question.blocks[0].fragments, releases).contributions
     assert [part.pairs for part in (first, *others)] == [{"m1": "m0"}] * 4
     assert {mechanism for mechanism, _ in first.noises.values()} == {"laplace_pair"}
 
@@ -113,7 +114,7 @@ def test_a_count_and_its_sum_are_merged_as_a_pair() -> None:
 def test_histograms_have_intervals_too() -> None:
     question = plan("SELECT MEDIAN(age) AS middle FROM visits", epsilon=1.0)
     parts = {}
-    for province, fragment in question.fragments.items():
+    for province, fragment in question.blocks[0].fragments.items():
         width = fragment.measures[0].width
         counts = np.full(width, 50, dtype=np.int64)
         column = pa.FixedSizeListArray.from_arrays(pa.array(counts), width)

@@ -36,6 +36,7 @@ from tests.coordinator.fakes import (
     federation,
     fragment,
     no_keys,
+    plan_of,
     raw_request,
     release,
     total_plan,
@@ -213,10 +214,10 @@ def test_a_node_that_sends_other_cells_is_missing() -> None:
 def test_a_slow_node_is_late_and_the_others_are_answered() -> None:
     async def run() -> list[object]:
         nodes = {"anhui": node("anhui", 3), "shanghai": node("shanghai", 4, gate=asyncio.Event())}
-        raw, fragments, clock = raw_request(), total_plan(*nodes).fragments, asyncio.get_running_loop().time
+        raw, asked, clock = raw_request(), total_plan(*nodes).asked, asyncio.get_running_loop().time
         async with federation(nodes, FixedPlanner()) as tools:
-            readiness = await tools.fanout.prepare(raw, fragments, require_all=True, deadline=clock() + 5)
-            outcomes = tools.fanout.release(raw, fragments, readiness, deadline=clock() + 0.3)
+            readiness = await tools.fanout.prepare(raw, asked, require_all=True, deadline=clock() + 5)
+            outcomes = tools.fanout.release(raw, asked, readiness, deadline=clock() + 0.3)
             async with aclosing(outcomes):
                 return [outcome.result async for outcome in outcomes]
 
@@ -318,18 +319,13 @@ def test_an_answer_without_error_bars_is_better_than_none() -> None:
 
 def test_groups_by_province_stand_side_by_side() -> None:
     cells = {province: pa.table({"k0": [province]}) for province in ("anhui", "shanghai")}
-    plan = Plan(
-        fragments={province: fragment(province, table) for province, table in cells.items()},
-        rest=Rest(
+    plan = plan_of(
+        {province: fragment(province, table) for province, table in cells.items()},
+        Rest(
             "SELECT k0, 'x', m0, cell FROM merged ORDER BY m0 DESC",
             "",
             (OutputColumn("province", False), OutputColumn("x", False), OutputColumn("n", True, (("m0", 1.0),))),
         ),
-        epsilon=1.0,
-        delta=0.0,
-        epsilon_per_node=0.5,
-        span=2,
-        notes=(),
     )
     nodes: dict[str, FakeNode | None] = {
         province: FakeNode(province, release(cells[province], [count]))

@@ -122,10 +122,10 @@ def test_what_was_bound_once_is_not_bound_again(monkeypatch: pytest.MonkeyPatch)
     session = engine.session
     monkeypatch.setattr(engine, "session", lambda **given: opened.append(given) or session(**given))
     for _ in range(3):
-        engine.bind("SELECT m0, cell FROM merged", MERGED.schema, timeout_s=5)
+        engine.bind("SELECT m0, cell FROM merged", {"merged": MERGED.schema}, timeout_s=5)
         with pytest.raises(ConstructRefused):
-            engine.bind("SELECT date_trunc('month', m0), cell FROM merged", MERGED.schema, timeout_s=5)
+            engine.bind("SELECT date_trunc('month', m0), cell FROM merged", {"merged": MERGED.schema}, timeout_s=5)
     assert len(opened) == 1 + 3  # a refusal is found anew each time
     other = MERGED.schema.set(MERGED.schema.get_field_index("m0"), pa.field("m0", pa.string()))
-    engine.bind("SELECT m0, cell FROM merged", other, timeout_s=5)
+    engine.bind("SELECT m0, cell FROM merged", {"merged": other}, timeout_s=5)
     assert len(opened) == 5

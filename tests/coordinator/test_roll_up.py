@@ -13,9 +13,9 @@ from coordinator.above import computed, rehearse
 from coordinator.merge import merge
 from coordinator.rest import RestEngine
 from coordinator.roll_up import by_grouping_sets
-from privacy.fragment import OutputColumn, Plan, Rest
+from privacy.fragment import MERGED, OutputColumn, Rest
 from privacy.noise import laplace_variance
-from tests.coordinator.fakes import fragment, no_keys, release
+from tests.coordinator.fakes import fragment, no_keys, plan_of, release
 
 SETS = ((0, 1), (0,), (1,), ())
 CELLS = [*product(["a", "b", "c", None], ["x", "y", None])]
@@ -93,9 +93,9 @@ def answer(
     provinces: dict[str, float], cells: pa.Table, *, values: int, sets: tuple[tuple[int, ...], ...]
 ) -> list[dict[str, float | None]]:
     """Rows of `r0`, `r1`, `n` = m0, `mean` = m1 / m0 and their standard errors; noise scales by province."""
-    plan = Plan(
-        fragments={name: fragment(name, cells, measures=2, scale=scale) for name, scale in provinces.items()},
-        rest=Rest(
+    plan = plan_of(
+        {name: fragment(name, cells, measures=2, scale=scale) for name, scale in provinces.items()},
+        Rest(
             "SELECT r0, r1, m0 AS n, m1 / m0 AS mean, cell FROM merged ORDER BY cell",
             "SELECT m1 / m0 FROM simulated",
             (
@@ -104,18 +104,13 @@ def answer(
                 OutputColumn("n", True, (("m0", 1.0),)),
                 OutputColumn("mean", True),
             ),
-            grouping_sets=sets,
         ),
-        epsilon=1.0,
-        delta=0.0,
-        epsilon_per_node=1.0,
-        span=1,
-        notes=(),
+        sets=sets,
     )
     numbers = [values] * cells.num_rows
     engine = RestEngine()
     rehearse(engine, plan, timeout_s=10)
-    releases = {name: release(cells, numbers, numbers) for name in provinces}
+    releases = {name: {MERGED: release(cells, numbers, numbers)} for name in provinces}
     result = computed(engine, plan, releases, seed=3, timeout_s=30)
     errors = result.bars.standard_errors.rename_columns(["r0", "r1", "se_n", "se_mean"]).select(["se_n", "se_mean"])
     found: list[dict[str, float | None]] = [

@@ -36,7 +36,7 @@ def _accepted() -> list[str]:
 
 @pytest.mark.parametrize("sql", _accepted())
 def test_examples_are_answered(sql: str) -> None:
-    assert plan(sql).fragments
+    assert plan(sql).blocks[0].fragments
 
 
 @pytest.mark.parametrize(("mark", "sql"), [(mark, query) for _, mark, query in _queries() if mark])
@@ -62,7 +62,7 @@ def _over_visits(expression: str) -> str:
 
 @pytest.mark.parametrize("expression", _expressions())
 def test_functions_are_answered(expression: str) -> None:
-    assert plan(_over_visits(expression)).fragments
+    assert plan(_over_visits(expression)).blocks[0].fragments
 
 
 def test_every_function_of_the_allow_list_is_on_the_page() -> None:

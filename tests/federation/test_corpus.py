@@ -16,7 +16,7 @@ LEGIT = [json.loads(line) for line in (CORPUS / "legit.jsonl").read_text().split
 ATTACKS = [json.loads(line) for line in (CORPUS / "attacks.jsonl").read_text().splitlines()]
 
 # Not answered yet, by id. The list can only shrink: a query on it that is answered fails the test.
-NOT_YET = {f"legit-{number:03}" for number in range(54, 61)}  # queries over answers
+NOT_YET: set[str] = set()
 
 EPSILON = 1e6
 

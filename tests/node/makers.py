@@ -14,6 +14,7 @@ from node.ledger import Ledger, Purpose
 from node.policy import BudgetPolicy
 from privacy.accounting import Charge
 from privacy.catalog import Catalog, parse_catalog
+from privacy.fragment import MERGED
 from privacy.planner import Planner
 from privacy.request import Request
 
@@ -153,5 +154,5 @@ def asked(
     """What an honest coordinator sends for `sql`; with δ = 0 unless told otherwise, so that the noise is Laplace."""
     more = {"delta": 0.0} | more
     request = Request.new(sql, epsilon=epsilon, nonce="0" * 32, expires_unix_s=expires_unix_s, **more)
-    fragment = Planner(catalog()).plan(request).fragments[province]
-    return Asked(request.encode(), fragment, catalog().digest)
+    fragment = Planner(catalog()).plan(request).blocks[0].fragments[province]
+    return Asked(request.encode(), MERGED, fragment, catalog().digest)

@@ -168,7 +168,7 @@ def test_a_forged_threshold_is_refused_by_name(field: str, value: Any) -> None:
 def test_a_threshold_crosses_the_wire_unchanged() -> None:
     for sql in (OPEN, COUNT):
         honest = asked(sql, delta=1e-9)
-        message = sent.fragment_request(honest.request, honest.fragment, honest.catalog_digest)
+        message = sent.fragment_request(honest.request, honest.block, honest.fragment, honest.catalog_digest)
         assert received.asked(message).fragment == honest.fragment
 
 

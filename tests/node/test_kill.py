@@ -24,6 +24,7 @@ from coordinator import wire
 from node.audit import show, verify
 from node.exact import NANO
 from privacy.errors import ConfigError
+from privacy.fragment import MERGED
 from privacy.planner import Planner
 from privacy.request import Request
 from protos.weir.v1 import node_pb2, node_pb2_grpc
@@ -100,7 +101,9 @@ class Clients:
         request = Request.new(
             SQL, epsilon=2 * epsilon, delta=0.0, nonce=secrets.token_hex(16), expires_unix_s=int(time.time()) + 600
         )
-        return wire.fragment_request(request.encode(), self.planner.plan(request).fragments["east"], catalog().digest)
+        return wire.fragment_request(
+            request.encode(), MERGED, self.planner.plan(request).blocks[0].fragments["east"], catalog().digest
+        )
 
     def ask(self, stub: node_pb2_grpc.NodeStub, epsilon: float) -> None:
         reply = stub.Release(self.message(epsilon), timeout=LIMIT_S)

@@ -59,7 +59,10 @@ async def serving(folder: Folder, **parts: Any) -> AsyncIterator[Stub]:
 
 def message(sent: Asked) -> node_pb2.FragmentRequest:
     return node_pb2.FragmentRequest(
-        request=sent.request, fragment=fragment_message(sent.fragment), catalog_digest=sent.catalog_digest
+        request=sent.request,
+        block=sent.block,
+        fragment=fragment_message(sent.fragment),
+        catalog_digest=sent.catalog_digest,
     )
 
 

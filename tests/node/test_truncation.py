@@ -33,13 +33,13 @@ def _plain(config: Path, sql: str) -> float:
 
 
 def test_wide_limits_cut_nothing(config: Path) -> None:
-    cuts = {cut.label: cut for cut in truncation(config, SQL).cuts}
+    cuts = {cut.label: cut for cut in truncation(config, SQL)[0].cuts}
     assert cuts["rows"].whole == _plain(config, "SELECT COUNT(*) FROM visits")
     assert {cut.share for cut in cuts.values()} == {0.0}
 
 
 def test_what_is_cut_is_what_exceeds_the_limits(config: Path) -> None:
-    cuts = {cut.label: cut for cut in truncation(config, SQL, options={"max_rows": 1}).cuts}
+    cuts = {cut.label: cut for cut in truncation(config, SQL, options={"max_rows": 1})[0].cuts}
     pairs = _plain(config, "SELECT COUNT(*) FROM (SELECT DISTINCT person_id, kind FROM visits)")
     assert cuts["rows"].kept == pairs
     assert cuts["rows"].share == pytest.approx(1 - pairs / cuts["rows"].whole)
@@ -47,7 +47,9 @@ def test_what_is_cut_is_what_exceeds_the_limits(config: Path) -> None:
 
 
 def test_of_an_average_it_is_the_mean(config: Path) -> None:
-    cuts = {cut.label: cut for cut in truncation(config, "SELECT AVG(cost) FROM visits", options={"max_rows": 2}).cuts}
+    cuts = {
+        cut.label: cut for cut in truncation(config, "SELECT AVG(cost) FROM visits", options={"max_rows": 2})[0].cuts
+    }
     assert cuts["AVG(visits.cost)"].whole == pytest.approx(_plain(config, "SELECT AVG(cost) FROM visits"), rel=1e-6)
 
 

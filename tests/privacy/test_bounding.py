@@ -93,7 +93,7 @@ def _sums(
 def test_one_unit_changes_no_more_than_the_sensitivity(
     name: str, theirs: list[tuple[object, ...]], others: list[tuple[int, tuple[object, ...]]]
 ) -> None:
-    fragment = plan(QUERIES[name], max_rows=3, max_groups=4).fragments["jiangsu"]
+    fragment = plan(QUERIES[name], max_rows=3, max_groups=4).blocks[0].fragments["jiangsu"]
     if name == "fixed key":  # the catalog promises it, and the node checks the promise before it serves
         theirs = [(*row[:2], "F", *row[3:]) for row in theirs]
     visits = [(person, *row) for person, row in others]
@@ -148,7 +148,7 @@ def _apart(total: Measure, row: tuple[int, ...] | None, places: tuple[int, int])
 @given(rows=st.lists(st.tuples(st.integers(100, 103), _visit), max_size=40))
 @settings(max_examples=40, deadline=None)
 def test_large_tables_give_the_same_integers(name: str, rows: list[tuple[int, tuple[object, ...]]]) -> None:
-    fragment = plan(QUERIES[name], max_rows=3, max_groups=4).fragments["jiangsu"]
+    fragment = plan(QUERIES[name], max_rows=3, max_groups=4).blocks[0].fragments["jiangsu"]
     visits = [(person, *row[:2], "FM"[person % 2], *row[3:]) for person, row in rows]
     residents = [(person, 1950, "F", "shanghai", True) for person, _ in dict(rows).items()]
     plain, large = (_sums(fragment, visits, residents, large=large) for large in (False, True))
@@ -157,7 +157,7 @@ def test_large_tables_give_the_same_integers(name: str, rows: list[tuple[int, tu
 
 
 def test_a_heavy_unit_reaches_the_sensitivity_and_no_more() -> None:
-    fragment = plan(QUERIES["few groups"], max_rows=3).fragments["anhui"]
+    fragment = plan(QUERIES["few groups"], max_rows=3).blocks[0].fragments["anhui"]
     kinds = ["outpatient", "inpatient", "emergency", "checkup", "test"]
     heavy: list[tuple[object, ...]] = [(PERSON, 1, 30, "F", 100_000, 5, kind) for kind in kinds for _ in range(50)]
     sums = _sums(fragment, heavy, [])
@@ -167,7 +167,7 @@ def test_a_heavy_unit_reaches_the_sensitivity_and_no_more() -> None:
 
 
 def test_an_average_keeps_the_mean_of_a_unit_with_too_many_rows() -> None:
-    fragment = plan("SELECT AVG(cost) FROM visits", max_rows=2).fragments["anhui"]
+    fragment = plan("SELECT AVG(cost) FROM visits", max_rows=2).blocks[0].fragments["anhui"]
     rows: list[tuple[object, ...]] = [
         (PERSON, 1, 30, "F", cents, 5, "test") for cents in (10_000, 20_000, 60_000, 30_000)
     ]
@@ -178,7 +178,12 @@ def test_an_average_keeps_the_mean_of_a_unit_with_too_many_rows() -> None:
 
 
 def test_scaling_a_unit_down_does_not_round_its_mean_away() -> None:
-    fragment = plan("SELECT AVG(CASE WHEN kind = 'test' THEN 1 ELSE 0 END) FROM visits", max_rows=2).fragments["anhui"]
+    fragment = (
+        plan("SELECT AVG(CASE WHEN kind = 'test' THEN 1 ELSE 0 END) FROM visits", max_rows=2)
+        .blocks[0]
+        .blocks[0]
+        .fragments["anhui"]
+    )
     kinds = ["test", "checkup", "inpatient", "emergency", "outpatient"]
     (count, total), *_ = _sums(fragment, [(PERSON, 1, 30, "F", 0, 5, kind) for kind in kinds], []).values()
     measure = fragment.measures[1]
@@ -186,7 +191,9 @@ def test_scaling_a_unit_down_does_not_round_its_mean_away() -> None:
 
 
 def test_the_groups_that_are_kept_depend_on_the_secret_and_on_nothing_else() -> None:
-    fragment = plan("SELECT hospital, COUNT(*) FROM visits GROUP BY hospital", max_groups=3).fragments["anhui"]
+    fragment = (
+        plan("SELECT hospital, COUNT(*) FROM visits GROUP BY hospital", max_groups=3).blocks[0].fragments["anhui"]
+    )
     rows: list[tuple[object, ...]] = [(PERSON, n, 30, "F", 0, 5, "test") for n in range(1, 21)]
     kept = _kept(_sums(fragment, rows, []))
     assert len(kept) == 3
@@ -202,7 +209,7 @@ def _kept(sums: dict[object, tuple[int, ...]]) -> set[object]:
 def test_one_unit_does_not_decide_whether_another_counts(filtered: int) -> None:
     """A group that one unit alone would drop from the sums may be in its histogram, whoever else is in that group."""
     sql = "SELECT hospital, QUANTILE_CONT(age, 0.5) FILTER (WHERE age > 9), COUNT(*) FROM visits GROUP BY hospital"
-    fragment = plan(sql, max_rows=3, max_groups=4).fragments["jiangsu"]
+    fragment = plan(sql, max_rows=3, max_groups=4).blocks[0].fragments["jiangsu"]
     tree = next(measure for measure in fragment.measures if measure.kind == "tree")
     place = fragment.measures.index(tree)
     before = sum(measure.width for measure in fragment.measures[:place])

@@ -31,7 +31,7 @@ def _raw(measure: Measure) -> RawMeasure:
 @pytest.mark.parametrize("sql", QUERIES)
 @pytest.mark.parametrize("mechanism", ["laplace", "gaussian"])
 def test_shares_are_never_worse_than_an_even_split(sql: str, mechanism: Mechanism) -> None:
-    fragment = plan(sql).fragments["anhui"]
+    fragment = plan(sql).blocks[0].fragments["anhui"]
     raws = [_raw(measure) for measure in fragment.measures]
     spendable = Spendable(0.5, zcdp_rho(1.0, 1e-9) / 2)
     for turn in range(20):
@@ -48,9 +48,11 @@ def test_shares_are_never_worse_than_an_even_split(sql: str, mechanism: Mechanis
 def test_the_mechanism_is_the_one_that_errs_less(sql: str) -> None:
     best, pure = plan(sql), plan(sql, delta=0.0)
     assert pure.delta == 0
-    assert all(measure.mechanism in ("laplace", "laplace_pair") for measure in pure.fragments["anhui"].measures)
+    assert all(
+        measure.mechanism in ("laplace", "laplace_pair") for measure in pure.blocks[0].fragments["anhui"].measures
+    )
     importance: dict[str, float] = {}
-    errors = [predicted_error(found.fragments["anhui"].measures, importance) for found in (best, pure)]
+    errors = [predicted_error(found.blocks[0].fragments["anhui"].measures, importance) for found in (best, pure)]
     assert errors[0] <= errors[1] * (1 + 1e-9) or best.delta == 0
 
 
@@ -58,14 +60,14 @@ def test_few_groups_take_laplace_and_many_take_gaussian() -> None:
     assert plan("SELECT sex, COUNT(*) FROM residents GROUP BY sex").delta == 0
     many = plan("SELECT hospital, COUNT(*), AVG(cost), AVG(age) FROM visits GROUP BY hospital")
     assert many.delta == 1e-9
-    assert {measure.mechanism for measure in many.fragments["anhui"].measures} == {"gaussian"}
+    assert {measure.mechanism for measure in many.blocks[0].fragments["anhui"].measures} == {"gaussian"}
 
 
 @pytest.mark.parametrize("sql", QUERIES)
 def test_what_all_nodes_of_one_person_spend_is_within_the_guarantee(sql: str) -> None:
     planned = plan(sql, epsilon=0.7)
     spent = Spent()
-    for fragment in list(planned.fragments.values())[: planned.span]:
+    for fragment in list(planned.blocks[0].fragments.values())[: planned.span]:
         spent = spent.plus(fragment.charge)
         alone = Spent().plus(fragment.charge)
         assert alone.epsilon_at(planned.delta) <= planned.epsilon_per_node * (1 + 1e-9)
@@ -76,7 +78,7 @@ def test_a_column_that_matters_more_gets_more() -> None:
     sql = "SELECT AVG(cost) AS c, AVG(age) AS a FROM visits"
 
     def errors(**weights: float) -> list[float]:
-        measures = plan(sql, delta=0.0, weights=weights or None).fragments["anhui"].measures
+        measures = plan(sql, delta=0.0, weights=weights or None).blocks[0].fragments["anhui"].measures
         return [variance(part.mechanism, part.scale) * part.grid**2 for part in measures if part.weight]
 
     plain, tilted = errors(), errors(a=10.0)
@@ -100,9 +102,12 @@ def _releases(fragment: Fragment, *, draws: int) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("delta", [0.0, 1e-9])
 def test_the_predicted_standard_error_is_the_one_seen(delta: float) -> None:
     """Within 5 %; 20,000 draws, whose own spread is 0.5 % (Gaussian) to 0.8 % (Laplace): false alarm < 1e-8."""
-    fragment = plan("SELECT visit_date, COUNT(*), AVG(cost) FROM visits GROUP BY visit_date", delta=delta).fragments[
-        "anhui"
-    ]
+    fragment = (
+        plan("SELECT visit_date, COUNT(*), AVG(cost) FROM visits GROUP BY visit_date", delta=delta)
+        .blocks[0]
+        .blocks[0]
+        .fragments["anhui"]
+    )
     for name, draws in _releases(fragment, draws=20_000).items():
         measure = next(part for part in fragment.measures if part.name == name)
         assert draws.std() == pytest.approx(math.sqrt(variance(measure.mechanism, measure.scale)), rel=0.05)

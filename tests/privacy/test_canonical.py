@@ -56,14 +56,14 @@ def test_tables_have_their_own_names_even_where_aliases_swap_them() -> None:
         "SELECT hospitals.level, COUNT(*) FROM visits JOIN hospitals ON visits.hospital = hospitals.hospital GROUP BY 1"
     )
     swapped = "SELECT visits.level, COUNT(*) FROM visits AS hospitals JOIN hospitals AS visits ON visits.hospital = hospitals.hospital GROUP BY 1"
-    relations = [plan(sql).fragments["anhui"].relation for sql in (plain, swapped)]
+    relations = [plan(sql).blocks[0].fragments["anhui"].relation for sql in (plain, swapped)]
     assert relations[0] == relations[1]
     twice = (
         "SELECT COUNT(*) FROM visits v JOIN hospitals p ON v.hospital = p.hospital JOIN hospitals q ON p.city = q.city"
     )
     assert (
         'JOIN hospitals AS "hospitals#2" ON "hospitals#2".city = hospitals.city'
-        in plan(twice).fragments["anhui"].relation
+        in plan(twice).blocks[0].fragments["anhui"].relation
     )
 
 

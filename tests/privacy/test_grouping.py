@@ -33,7 +33,7 @@ def planned(clause: str, items: str = "COUNT(*)") -> Plan:
 )
 def test_grouping_sets(clause: str, keys: list[str], sets: tuple[tuple[int, ...], ...]) -> None:
     found = planned(clause)
-    labels = [key.label.replace("visits.", "") for key in found.fragments["anhui"].keys]
+    labels = [key.label.replace("visits.", "") for key in found.blocks[0].fragments["anhui"].keys]
     assert (labels, found.rest.grouping_sets) == (keys, sets)
 
 
@@ -45,9 +45,9 @@ def test_positions_and_aliases_stand_for_items() -> None:
 
 
 def test_a_node_is_asked_for_the_finest_groups_only() -> None:
-    finest = planned("sex, kind").fragments
-    assert planned("ROLLUP (sex, kind)").fragments == finest
-    assert planned("GROUPING SETS ((sex), (kind))").fragments == finest
+    finest = planned("sex, kind").blocks[0].fragments
+    assert planned("ROLLUP (sex, kind)").blocks[0].fragments == finest
+    assert planned("GROUPING SETS ((sex), (kind))").blocks[0].fragments == finest
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from tests.privacy.corpus_planner import plan
 def _fragment(
     sql: str = "SELECT visit_date, COUNT(*) FROM visits GROUP BY visit_date", epsilon: float = 1.0
 ) -> Fragment:
-    return plan(sql, epsilon=epsilon, delta=0.0).fragments["shanghai"]
+    return plan(sql, epsilon=epsilon, delta=0.0).blocks[0].fragments["shanghai"]
 
 
 def _draws(fragment: Fragment, *, count: int) -> np.ndarray:

@@ -55,7 +55,7 @@ def test_the_variance_is_that_of_two_draws_rounded(scale: float) -> None:
 
 
 def _fragment(sql: str = MEAN, **options: object) -> Fragment:
-    return plan(sql, delta=0.0, **options).fragments["anhui"]
+    return plan(sql, delta=0.0, **options).blocks[0].fragments["anhui"]
 
 
 def _pair(fragment: Fragment) -> tuple[Measure, Measure]:
@@ -177,7 +177,7 @@ def test_the_words_for_a_measure_name_both_that_come_from_it() -> None:
 )
 @pytest.mark.parametrize("delta", [0.0, 1e-9])
 def test_a_sum_of_rows_that_are_counted_is_no_measure_of_its_own(sql: str, delta: float) -> None:
-    measures = plan(sql, delta=delta).fragments["anhui"].measures
+    measures = plan(sql, delta=delta).blocks[0].fragments["anhui"].measures
     assert sorted(part.kind for part in measures) == ["count", "sum"]
     assert all(part.weight for part in measures if part.kind == "sum")
 
@@ -191,13 +191,15 @@ def test_a_sum_of_rows_that_are_counted_is_no_measure_of_its_own(sql: str, delta
     ],
 )
 def test_a_sum_of_other_rows_is(sql: str) -> None:
-    measures = plan(sql).fragments["anhui"].measures
+    measures = plan(sql).blocks[0].fragments["anhui"].measures
     assert [part.weight for part in measures if part.kind == "sum"] == [None]
 
 
 def test_a_sum_far_from_zero_stays_a_measure_where_its_count_hardly_matters() -> None:
     sql = "SELECT SUM(birth_year) AS s, COUNT(*) AS n FROM residents"
-    own, derived = (plan(sql, delta=0.0, weights=weights).fragments["anhui"] for weights in ({"n": 1e-5}, {"n": 1.0}))
+    own, derived = (
+        plan(sql, delta=0.0, weights=weights).blocks[0].fragments["anhui"] for weights in ({"n": 1e-5}, {"n": 1.0})
+    )
     assert [part.weight for part in own.measures if part.kind == "sum"] == [None]
     assert [part.weight for part in derived.measures if part.kind == "sum"] != [None]
 

@@ -16,7 +16,7 @@ SECRET = "5ec2e7"
 
 def _written(sql: str) -> tuple[str, str]:
     planned = plan(sql)
-    node = bounded_sql(planned.fragments["shanghai"], secret=SECRET)
+    node = bounded_sql(planned.blocks[0].fragments["shanghai"], secret=SECRET)
     return _spread(node), _spread(planned.rest.sql)
 
 
@@ -39,7 +39,8 @@ def test_rewrite(query: str, node: str, rest: str) -> None:
 
 def test_one_row_per_unit_is_a_single_aggregate_scan() -> None:
     sql = bounded_sql(
-        plan("SELECT sex, COUNT(*), AVG(birth_year) FROM residents GROUP BY sex").fragments["anhui"], secret=SECRET
+        plan("SELECT sex, COUNT(*), AVG(birth_year) FROM residents GROUP BY sex").blocks[0].fragments["anhui"],
+        secret=SECRET,
     )
     tree = sqlglot.parse_one(sql, dialect="duckdb")
     assert not list(tree.find_all(sqlglot.exp.Window))
@@ -48,7 +49,7 @@ def test_one_row_per_unit_is_a_single_aggregate_scan() -> None:
 
 
 def _cells(sql: str, province: str = "shanghai") -> list[dict[str, object]]:
-    return plan(sql).fragments[province].cells.to_pylist()
+    return plan(sql).blocks[0].fragments[province].cells.to_pylist()
 
 
 def test_cells_come_from_the_catalog() -> None:
@@ -98,27 +99,29 @@ def test_left_join_has_a_null_key() -> None:
 
 def test_each_node_answers_for_its_own_province() -> None:
     planned = plan("SELECT province, COUNT(*) FROM visits GROUP BY province")
-    assert {name: fragment.cells.to_pylist() for name, fragment in planned.fragments.items()} == {
+    assert {name: fragment.cells.to_pylist() for name, fragment in planned.blocks[0].fragments.items()} == {
         name: [{"k0": name}] for name in catalog().region.provinces
     }
 
 
 def test_provinces_that_where_excludes_are_not_asked_and_cost_nothing() -> None:
     planned = plan("SELECT COUNT(*) FROM visits WHERE province = 'anhui'", epsilon=1.0)
-    assert list(planned.fragments) == ["anhui"]
+    assert list(planned.blocks[0].fragments) == ["anhui"]
     assert planned.span == 1
-    assert planned.fragments["anhui"].epsilon == 1.0
+    assert planned.blocks[0].fragments["anhui"].epsilon == 1.0
 
 
 def test_epsilon_is_split_over_the_span_and_the_measures() -> None:
-    fragment = plan("SELECT COUNT(*), AVG(cost), SUM(age) FROM visits", epsilon=1.2, delta=0.0).fragments["jiangsu"]
+    fragment = (
+        plan("SELECT COUNT(*), AVG(cost), SUM(age) FROM visits", epsilon=1.2, delta=0.0).blocks[0].fragments["jiangsu"]
+    )
     assert fragment.epsilon == pytest.approx(0.6)
     assert math.fsum(measure.epsilon for measure in fragment.measures) == pytest.approx(0.6, rel=1e-11)
     assert fragment.charge.epsilon <= fragment.epsilon
 
 
 def _fragment(sql: str, **options: object) -> Fragment:
-    return plan(sql, **options).fragments["zhejiang"]
+    return plan(sql, **options).blocks[0].fragments["zhejiang"]
 
 
 def test_sensitivities() -> None:

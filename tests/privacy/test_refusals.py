@@ -40,7 +40,7 @@ def test_bounded_attacks_are_planned_or_refused_without_looking_at_data(attack: 
         planned = plan(attack["sql"])
     except QueryRefused:
         return
-    for fragment in planned.fragments.values():
+    for fragment in planned.blocks[0].fragments.values():
         for measure in fragment.measures:
             assert measure.sensitivity <= 11 * 11 * 10**9
             shares = 2 if measure.mechanism == "laplace_pair" else 1  # two measures have the ε of both

@@ -46,7 +46,7 @@ def _passes(mass: np.ndarray, count: int, above: int) -> float:
 
 
 def _measure(mechanism: Mechanism, scale: float, groups: int) -> Measure:
-    measure = plan(SQL).fragments["anhui"].measures[-1]
+    measure = plan(SQL).blocks[0].fragments["anhui"].measures[-1]
     epsilon, rho = (groups / scale, 0.0) if mechanism == "laplace" else (0.0, groups / (2 * scale**2))
     return dataclasses.replace(
         measure,
@@ -127,7 +127,7 @@ def test_delta_is_charged_and_shared_by_the_nodes() -> None:
     for sql, options in ((SQL, {}), (SQL, {"max_groups": 1, "max_rows": 1})):
         planned = plan(sql, epsilon=0.7, delta=1e-6, **options)
         spent = Spent()
-        for fragment in list(planned.fragments.values())[: planned.span]:
+        for fragment in list(planned.blocks[0].fragments.values())[: planned.span]:
             spent = spent.plus(fragment.charge)
             alone = Spent().plus(fragment.charge)
             assert fragment.charge.delta == fragment.threshold.delta > 0  # type: ignore[union-attr]
@@ -138,21 +138,21 @@ def test_delta_is_charged_and_shared_by_the_nodes() -> None:
 
 
 def test_one_number_is_enough_where_a_unit_counts_once() -> None:
-    fragment = plan(SQL, max_rows=1).fragments["anhui"]
+    fragment = plan(SQL, max_rows=1).blocks[0].fragments["anhui"]
     assert [measure.label for measure in fragment.measures] == ["COUNT(*)"]
     assert fragment.threshold is not None
     assert fragment.threshold.measure == "m0"
     filtered = "SELECT cost, COUNT(*) FILTER (WHERE age > 3) FROM visits GROUP BY cost"
-    assert len(plan(filtered, max_rows=1).fragments["anhui"].measures) == 2
+    assert len(plan(filtered, max_rows=1).blocks[0].fragments["anhui"].measures) == 2
 
 
 def test_keys_with_a_public_list_need_no_threshold() -> None:
     planned = plan("SELECT kind, cost > 100, COUNT(*) FROM visits GROUP BY ALL")
-    assert all(fragment.threshold is None for fragment in planned.fragments.values())
+    assert all(fragment.threshold is None for fragment in planned.blocks[0].fragments.values())
 
 
 def test_too_many_cells_are_left_to_a_threshold() -> None:
-    fragment = plan("SELECT visit_date, hospital, age, COUNT(*) FROM visits GROUP BY ALL").fragments["anhui"]
+    fragment = plan("SELECT visit_date, hospital, age, COUNT(*) FROM visits GROUP BY ALL").blocks[0].fragments["anhui"]
     assert fragment.threshold is not None
     assert fragment.cell_count == 0
     assert fragment.cells.schema.types == [pa.date32(), pa.string(), pa.int64()]
@@ -160,7 +160,7 @@ def test_too_many_cells_are_left_to_a_threshold() -> None:
 
 
 def test_provinces_that_where_excludes_are_not_asked() -> None:
-    assert list(plan(f"{SQL[:-14]} WHERE province = 'anhui' GROUP BY cost").fragments) == ["anhui"]
+    assert list(plan(f"{SQL[:-14]} WHERE province = 'anhui' GROUP BY cost").blocks[0].fragments) == ["anhui"]
     with pytest.raises(DomainRefused, match="never true"):
         plan(f"{SQL[:-14]} WHERE province = 'tibet' GROUP BY cost")
 
@@ -195,7 +195,7 @@ def test_the_smallest_delta_counts_as_none() -> None:
 
 def _fragment(**changes: object) -> Fragment:
     """One key and a count with noise that vanishes; `changes` of the threshold."""
-    fragment = plan(SQL, epsilon=1e9, max_rows=1).fragments["anhui"]
+    fragment = plan(SQL, epsilon=1e9, max_rows=1).blocks[0].fragments["anhui"]
     assert fragment.threshold is not None
     return dataclasses.replace(fragment, threshold=dataclasses.replace(fragment.threshold, **changes))
 
@@ -227,7 +227,7 @@ def test_nothing_may_pass_at_all() -> None:
 
 
 def test_a_threshold_that_is_too_low_is_never_used() -> None:
-    fragment = plan(SQL, max_rows=1).fragments["anhui"]
+    fragment = plan(SQL, max_rows=1).blocks[0].fragments["anhui"]
     threshold = fragment.threshold
     assert threshold is not None
     for weak in (
@@ -248,14 +248,14 @@ def test_a_release_is_what_passed_and_nothing_else(groups: dict[float | None, in
 
 def test_the_form_of_keys_is_the_same_for_every_value() -> None:
     relation = plan("SELECT kind || CAST(cost AS INTEGER), visit_date, cost, age, COUNT(*) FROM visits GROUP BY ALL")
-    sql = relation.fragments["anhui"].relation
+    sql = relation.blocks[0].fragments["anhui"].relation
     assert f", {KEY_CHARACTERS}) AS k0" in sql
     assert "BETWEEN CAST('0001-01-01' AS DATE)" in sql
     assert "ISFINITE(visits.cost)" in sql
 
 
 def test_thresholds_are_part_of_what_is_compared() -> None:
-    fragment = plan(SQL).fragments["anhui"]
+    fragment = plan(SQL).blocks[0].fragments["anhui"]
     assert fragment.threshold is not None
     assert fragment != dataclasses.replace(fragment, threshold=dataclasses.replace(fragment.threshold, above=1))
     assert fragment != dataclasses.replace(fragment, threshold=None)

@@ -129,15 +129,15 @@ def planned(case: Case, mechanism: Mechanism, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(privacy.planner, "_error", error)
     request = Request.new(case.sql, epsilon=case.epsilon, delta=1e-6, nonce="0" * 32, expires_unix_s=2**40)
     plan = Planner(parse_catalog(CATALOG, source="clinic.toml")).plan(request)
-    found = {measure.mechanism for fragment in plan.fragments.values() for measure in fragment.measures}
+    found = {measure.mechanism for fragment in plan.blocks[0].fragments.values() for measure in fragment.measures}
     assert ("gaussian" in found) == (mechanism == "gaussian")
     return plan
 
 
 def seen(node: LocalNode, plan: Plan, *, copies: int = COPIES) -> Seen:
     """`copies` answers of fresh noise."""
-    exact = {name: node.exact(part) for name, part in plan.fragments.items()}
-    wide = {name: repeated(part, copies) for name, part in plan.fragments.items()}
+    exact = {name: node.exact(part) for name, part in plan.blocks[0].fragments.items()}
+    wide = {name: repeated(part, copies) for name, part in plan.blocks[0].fragments.items()}
     releases = {name: noisy(part, repeated_rows(exact[name], copies)) for name, part in wide.items()}
     rest = RestEngine(threads=1)
     result = computed(rest, replace(plan, fragments=wide), releases, seed=copies, timeout_s=120)

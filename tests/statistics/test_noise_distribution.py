@@ -30,7 +30,7 @@ DAYS = "SELECT visit_date, COUNT(*) FROM visits GROUP BY visit_date"  # 731 cell
 
 def with_noise(mechanism: Mechanism, scale: float, sql: str = DAYS) -> Fragment:
     """A fragment whose measures have noise of exactly `scale`, and a share of the budget that covers it."""
-    fragment = plan(sql).fragments["shanghai"]
+    fragment = plan(sql).blocks[0].fragments["shanghai"]
     measures = tuple(
         replace(
             measure,

@@ -18,7 +18,7 @@ from coordinator.above import computed
 from coordinator.merge import merge
 from coordinator.rest import RestEngine
 from privacy.catalog import parse_catalog
-from privacy.fragment import Plan
+from privacy.fragment import MERGED, Plan
 from privacy.noise import noisy
 from privacy.planner import Planner
 from privacy.request import Request
@@ -79,7 +79,7 @@ class Region:
         return np.concatenate(parts)
 
     def _some(self, rest: RestEngine) -> NDArray[np.float64]:
-        wide = {name: repeated(fragment, COPIES) for name, fragment in self.plan.fragments.items()}
+        wide = {name: repeated(fragment, COPIES) for name, fragment in self.plan.blocks[0].fragments.items()}
         releases = {name: noisy(part, repeated_rows(self.exact[name], COPIES)) for name, part in wide.items()}
         with rest.session(timeout_s=60) as session:
             # `merged` is sorted by copy, then by the query's own keys.
@@ -91,7 +91,9 @@ class Region:
 
     def stated(self, rest: RestEngine, seed: int) -> NDArray[np.float64]:
         """The standard errors beside one fresh answer: by cell, by noisy column."""
-        releases = {name: noisy(part, self.exact[name]) for name, part in self.plan.fragments.items()}
+        releases = {
+            name: {MERGED: noisy(part, self.exact[name])} for name, part in self.plan.blocks[0].fragments.items()
+        }
         errors = computed(rest, self.plan, releases, seed=seed, timeout_s=60).bars.standard_errors
         noisy_columns = [place for place, column in enumerate(self.plan.rest.columns) if column.noisy]
         return np.stack([errors.column(place).to_numpy() for place in noisy_columns], axis=1)
@@ -102,7 +104,9 @@ class Region:
 def test_stated_errors_are_those_of_fresh_answers(exact_of: LocalNode, name: str, delta: float) -> None:
     request = Request.new(QUERIES[name], epsilon=2.0, delta=delta, nonce="0" * 32, expires_unix_s=2**40)
     plan = Planner(parse_catalog(CATALOG, source="clinic.toml")).plan(request)
-    region = Region(plan, {province: exact_of.exact(fragment) for province, fragment in plan.fragments.items()})
+    region = Region(
+        plan, {province: exact_of.exact(fragment) for province, fragment in plan.blocks[0].fragments.items()}
+    )
     rest = RestEngine(threads=1)
     spread = region.answers(rest).std(axis=0)
     stated = np.mean([region.stated(rest, seed) for seed in range(STATED)], axis=0)

@@ -118,7 +118,7 @@ with_each_mechanism = pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_the_claim_holds_and_is_used(
     neighbours: Neighbours, name: str, mechanism: Mechanism, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fragment = planned(CASES[name].sql, mechanism, monkeypatch).fragments["east"]
+    fragment = planned(CASES[name].sql, mechanism, monkeypatch).blocks[0].fragments["east"]
     assert fragment.bounding.form == CASES[name].form
     assert bool(fragment.charge.rho) == (mechanism == "gaussian")
     finding = neighbours.audited(fragment, fragment.charge)
@@ -152,7 +152,7 @@ def no_split(fragment: Fragment) -> Fragment:
 def test_half_the_noise_is_caught(
     neighbours: Neighbours, name: str, mechanism: Mechanism, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fragment = planned(CASES[name].sql, mechanism, monkeypatch).fragments["east"]
+    fragment = planned(CASES[name].sql, mechanism, monkeypatch).blocks[0].fragments["east"]
     assert neighbours.audited(fragment, fragment.charge, noise=half_the_noise(fragment)).contradicted
 
 
@@ -161,7 +161,7 @@ def test_half_the_noise_is_caught(
 def test_a_budget_that_is_not_split_is_caught(
     neighbours: Neighbours, name: str, mechanism: Mechanism, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fragment = planned(CASES[name].sql, mechanism, monkeypatch).fragments["east"]
+    fragment = planned(CASES[name].sql, mechanism, monkeypatch).blocks[0].fragments["east"]
     assert neighbours.audited(fragment, fragment.charge, noise=no_split(fragment)).contradicted
 
 
@@ -202,7 +202,7 @@ def test_bounding_that_is_left_out_is_caught(
     mechanism: Mechanism,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    fragment = planned(CASES[name].sql, mechanism, monkeypatch).fragments["east"]
+    fragment = planned(CASES[name].sql, mechanism, monkeypatch).blocks[0].fragments["east"]
     assert neighbours.audited(fragment, fragment.charge, sql_of=bug(fragment)).contradicted
 
 
@@ -212,7 +212,7 @@ def test_values_that_are_not_clamped_are_caught(
 ) -> None:
     monkeypatch.setattr(node.views, "_clamped", lambda value, low, high, **_: value)
     folder = tmp_path_factory.mktemp("unclamped")
-    fragment = planned(CASES["none"].sql, mechanism, monkeypatch).fragments["east"]
+    fragment = planned(CASES["none"].sql, mechanism, monkeypatch).blocks[0].fragments["east"]
     with (
         local_node(folder / "with", CATALOG, tables(target=True), province="east") as one,
         local_node(folder / "without", CATALOG, tables(target=False), province="east") as other,
@@ -230,8 +230,8 @@ def regional(epsilon: float, mechanism: Mechanism) -> Charge:
 
 def in_both_nodes(neighbours: Neighbours, plan: Plan, claim: Charge) -> Finding:
     """Audit of the joint releases of two nodes, both of which hold the person's rows."""
-    assert set(plan.fragments) == {"east", "west"}
-    pairs = [(fragment, neighbours.exact(fragment)) for fragment in plan.fragments.values()]
+    assert set(plan.blocks[0].fragments) == {"east", "west"}
+    pairs = [(fragment, neighbours.exact(fragment)) for fragment in plan.blocks[0].fragments.values()]
     one = together(*(Noising(fragment, exact[0]) for fragment, exact in pairs))
     other = together(*(Noising(fragment, exact[1]) for fragment, exact in pairs))
     return audit(one, other, claim)
@@ -267,8 +267,8 @@ def test_one_node_alone_may_spend_what_the_region_may(
 ) -> None:
     epsilon = 1.5 if mechanism == "laplace" else 4.0
     plan = planned(f"{SPANNING} WHERE province = 'east'", mechanism, monkeypatch, epsilon=epsilon)
-    assert set(plan.fragments) == {"east"}
-    fragment = plan.fragments["east"]
+    assert set(plan.blocks[0].fragments) == {"east"}
+    fragment = plan.blocks[0].fragments["east"]
     assert not neighbours.audited(fragment, regional(epsilon, mechanism)).contradicted
     assert neighbours.audited(fragment, regional(epsilon, mechanism), noise=half_the_noise(fragment)).contradicted
 
@@ -279,7 +279,9 @@ def test_one_node_alone_may_spend_what_the_region_may(
 def test_the_audit_contradicts_a_claim_of_less_than_what_is_given(
     neighbours: Neighbours, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fragment = planned("SELECT COUNT(*) FROM residents", "laplace", monkeypatch, epsilon=2.0).fragments["east"]
+    fragment = (
+        planned("SELECT COUNT(*) FROM residents", "laplace", monkeypatch, epsilon=2.0).blocks[0].fragments["east"]
+    )
     spent = fragment.charge.epsilon
     assert not neighbours.audited(fragment, Charge(epsilon=spent)).contradicted
     finding = neighbours.audited(fragment, Charge(epsilon=0.8 * spent))

@@ -86,7 +86,7 @@ def _plan(mechanism: Mechanism, epsilon: float) -> Fragment:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(privacy.planner, "_error", error)
-        return _planner(mechanism).plan(request).fragments["east"]
+        return _planner(mechanism).plan(request).blocks[0].fragments["east"]
 
 
 def threshold_of(fragment: Fragment) -> Threshold:

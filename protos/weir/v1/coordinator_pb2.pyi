@@ -121,12 +121,14 @@ class ExplainReply(_message.Message):
     def __init__(self, nodes: _Optional[_Iterable[_Union[NodePlan, _Mapping]]] = ..., rest_sql: _Optional[str] = ..., epsilon: _Optional[float] = ..., span: _Optional[int] = ..., notes: _Optional[_Iterable[str]] = ..., missing: _Optional[_Iterable[_Union[NodeMissing, _Mapping]]] = ..., delta: _Optional[float] = ..., epsilon_per_node: _Optional[float] = ...) -> None: ...
 
 class NodePlan(_message.Message):
-    __slots__ = ("fragment", "prepared")
+    __slots__ = ("fragment", "prepared", "block")
     FRAGMENT_FIELD_NUMBER: _ClassVar[int]
     PREPARED_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_FIELD_NUMBER: _ClassVar[int]
     fragment: _fragment_pb2.Fragment
     prepared: _node_pb2.PrepareReply
-    def __init__(self, fragment: _Optional[_Union[_fragment_pb2.Fragment, _Mapping]] = ..., prepared: _Optional[_Union[_node_pb2.PrepareReply, _Mapping]] = ...) -> None: ...
+    block: str
+    def __init__(self, fragment: _Optional[_Union[_fragment_pb2.Fragment, _Mapping]] = ..., prepared: _Optional[_Union[_node_pb2.PrepareReply, _Mapping]] = ..., block: _Optional[str] = ...) -> None: ...
 
 class BudgetsRequest(_message.Message):
     __slots__ = ("project",)

@@ -24,14 +24,16 @@ class DescribeReply(_message.Message):
     def __init__(self, province: _Optional[str] = ..., catalog_digest: _Optional[str] = ..., planner_version: _Optional[int] = ..., public_key: _Optional[str] = ...) -> None: ...
 
 class FragmentRequest(_message.Message):
-    __slots__ = ("request", "fragment", "catalog_digest")
+    __slots__ = ("request", "fragment", "catalog_digest", "block")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     FRAGMENT_FIELD_NUMBER: _ClassVar[int]
     CATALOG_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_FIELD_NUMBER: _ClassVar[int]
     request: bytes
     fragment: _fragment_pb2.Fragment
     catalog_digest: str
-    def __init__(self, request: _Optional[bytes] = ..., fragment: _Optional[_Union[_fragment_pb2.Fragment, _Mapping]] = ..., catalog_digest: _Optional[str] = ...) -> None: ...
+    block: str
+    def __init__(self, request: _Optional[bytes] = ..., fragment: _Optional[_Union[_fragment_pb2.Fragment, _Mapping]] = ..., catalog_digest: _Optional[str] = ..., block: _Optional[str] = ...) -> None: ...
 
 class PrepareReply(_message.Message):
     __slots__ = ("engine_sql", "engine", "budget", "already_released")

@@ -1,0 +1,306 @@
+"""One block → its fragments: one for each province that has rows to contribute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from sqlglot import exp
+
+from privacy.accounting import zcdp_epsilon, zcdp_rho
+from privacy.calibration import WITHIN, Spendable, calibrate, difficulty, predicted_error
+from privacy.canonical import canonical
+from privacy.catalog import Catalog
+from privacy.domains import Cells, Domains
+from privacy.errors import DomainRefused
+from privacy.fragment import Block, Bounding, Fragment, Key, Mechanism
+from privacy.grouping import MAX_ROWS
+from privacy.measures import MOST_LEAVES
+from privacy.open_keys import check_open, count_units, most_groups, open_cells, open_form
+from privacy.request import Request
+from privacy.rows.source import in_province, is_province
+from privacy.split import KeyColumn, Split, split
+from privacy.stability import choose_bounding
+from privacy.thresholds import DECIDES, choose_threshold
+
+_COARSER = (100, 12)  # leaves of a histogram where finer ones make too many cells
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A block before it has a budget.
+
+    Attributes:
+        cut: both sides of the privacy line.
+        cells: by province that WHERE does not exclude, its groups.
+        derived: the same where sums are computed from means, if some can be.
+    """
+
+    cut: Split
+    cells: dict[str, Cells]
+    derived: tuple[Split, dict[str, Cells]] | None
+
+    @property
+    def difficulty(self) -> float:
+        """What share of a budget the block needs beside others, so that the predicted errors together are least."""
+        cells = next(iter(self.cells.values()))
+        groups = cells.count if cells.listed else None
+        bounding = choose_bounding(self.cut.relation, self.cut.keys, cells=groups)
+        return difficulty(self.cut.measures, bounding, _importance(self.cut, "laplace"), alone=self.cut.decides)
+
+
+@dataclass(frozen=True)
+class PlannedBlock:
+    """A block with its budget, the split that it is of, and what a reader of its answer must know."""
+
+    block: Block
+    cut: Split
+    notes: tuple[str, ...]
+
+
+class BlockPlanner:
+    """Plans blocks against one catalog. Thread-safe."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._domains = Domains(catalog)
+
+    def shape(self, bound: exp.Select, names: tuple[str, ...], request: Request) -> Shape:
+        """The split and its cells.
+
+        Raises:
+            QueryRefused: with the construct, its position and what to write instead.
+        """
+        cut, cells = self._fitting(bound, names, request)
+        if not cells:
+            raise DomainRefused(
+                "WHERE is never true: the catalog has no such value, so every answer would be empty",
+                remedy="Compare with values of the column's domain: see `weir catalog`.",
+            )
+        derived = self._fitting(bound, names, request, cut.derivable) if cut.derivable else None
+        return Shape(cut, cells, derived)
+
+    def _fitting(
+        self, bound: exp.Select, names: tuple[str, ...], request: Request, from_means: frozenset[str] = frozenset()
+    ) -> tuple[Split, dict[str, Cells]]:
+        """The split and its cells, with the finest histograms that a release has room for."""
+        cuts: list[Split] = []
+        for most_leaves in (MOST_LEAVES, *_COARSER):
+            cut = split(bound, names, self._catalog, request.options, most_leaves=most_leaves, from_means=from_means)
+            cuts.append(cut)
+            last = not cut.quantiles or most_leaves == _COARSER[-1]
+            try:
+                cells = self._cells(cut, [key.reading.sql for key in cut.keys])
+            except DomainRefused as refusal:
+                if last:  # the second cut's histograms leave room for some hundred groups
+                    return self._open(cuts[:2][-1], request, refusal)
+                continue
+            many = _too_many_rows(cut, cells)
+            if many is None:
+                return cut, cells
+            if last:
+                raise many
+        raise AssertionError("the loop returns or raises")
+
+    def _open(self, cut: Split, request: Request, refusal: DomainRefused) -> tuple[Split, dict[str, Cells]]:
+        """The same where a threshold is to decide which cells there are, because nobody can list them."""
+        check_open(cut, delta=request.delta, refusal=refusal)
+        cells = open_cells([key.reading.facts.type for key in cut.keys])
+        return count_units(cut), dict.fromkeys(self._cells(cut, []), cells)
+
+    def _cells(self, cut: Split, keys: list[exp.Expr]) -> dict[str, Cells]:
+        """By province that WHERE does not exclude."""
+        found: dict[str, Cells] = {}
+        located, cells = _names_province(cut), None
+        for number, province in enumerate(self._catalog.region.provinces):
+            if located or not number:  # else all provinces have the same
+                cells = self._domains.cells(cut.relation, keys, province, measures=_numbers_per_cell(cut))
+            if cells is not None:
+                found[province] = cells
+        return found
+
+
+def plan_block(shape: Shape, name: str, request: Request) -> PlannedBlock:
+    """The block called `name`, with the (ε, δ) of `request` for itself."""
+    cut, cells = shape.cut, shape.cells
+    span = min(cut.relation.owned.span, len(cells))
+    # ε, ρ and δ all add up over the nodes that hold one unit.
+    spendable = Spendable(request.epsilon / span, zcdp_rho(request.epsilon, _noise_delta(cut, request)) / span)
+    fragments = _best(cut, request, cells, spendable)
+    if shape.derived is not None:
+        other = _best(shape.derived[0], request, shape.derived[1], spendable)
+        if _error(other, shape.derived[0]) < _error(fragments, cut):
+            cut, fragments = shape.derived[0], other
+    if cut.decides:
+        fragments = _with_thresholds(fragments, cut, request, span)
+    charges = [fragment.charge for fragment in fragments.values()]
+    delta = request.delta if any(charge.rho or charge.delta for charge in charges) else 0.0
+    per_node = max(fragment.epsilon for fragment in fragments.values())
+    block = Block(name, fragments, cut.quantiles, cut.grouping_sets, request.epsilon, delta, per_node, span)
+    return PlannedBlock(block, cut, _notes(cut, fragments))
+
+
+def _numbers_per_cell(cut: Split) -> int:
+    return sum(measure.width for measure in cut.measures)
+
+
+def _too_many_rows(cut: Split, cells: dict[str, Cells]) -> DomainRefused | None:
+    """Every grouping set has at most as many groups as there are cells in the region."""
+    distinct = {found.digest: found.count for found in cells.values()}
+    sets, groups = len(cut.grouping_sets), sum(distinct.values())
+    numbers = max(measure.width for measure in cut.measures)
+    if sets * groups * numbers <= MAX_ROWS:
+        return None
+    histograms = f", with histograms of {numbers} numbers," if numbers > 1 else ""
+    return DomainRefused(
+        f"{sets} grouping sets of {groups:,} groups{histograms} are more than {MAX_ROWS:,} rows",
+        remedy="Name fewer: GROUPING SETS ((a, b), (a), ()); or group by coarser keys.",
+    )
+
+
+def _best(cut: Split, request: Request, cells: dict[str, Cells], spendable: Spendable) -> dict[str, Fragment]:
+    """The fragments with the mechanism that is predicted to err less; Laplace, which needs no δ, where they tie."""
+    best = _fragments(cut, request, cells, spendable)
+    if spendable.rho > 0:
+        other = _with_gaussian_noise(best, cut, request, spendable)
+        if _error(other, cut) < _error(best, cut):
+            return other
+    return best
+
+
+def _error(fragments: dict[str, Fragment], cut: Split) -> float:
+    errors = []
+    for fragment in fragments.values():
+        mechanism: Mechanism = "gaussian" if fragment.charge.rho else "laplace"
+        errors.append(predicted_error(fragment.measures, _importance(cut, mechanism)))
+    return sum(errors)
+
+
+def _importance(cut: Split, mechanism: Mechanism) -> dict[str, float]:
+    """How much each measure matters; that of the count that decides also says which groups are shown at all."""
+    if not cut.decides:
+        return cut.importance
+    return cut.importance | {cut.decides: cut.importance.get(cut.decides, 0.0) + DECIDES[mechanism]}
+
+
+def _noise_delta(cut: Split, request: Request) -> float:
+    """The δ that Gaussian noise may spend: half of it where a threshold needs some too."""
+    return request.delta / 2 if cut.decides else request.delta
+
+
+def _names_province(cut: Split) -> bool:
+    """Whether the query names the pseudo-column `province`; if not, all nodes run the same."""
+    items = {key.name: key.reading.sql for key in cut.keys} | {column.name: column.sql for column in cut.inputs}
+    return any(is_province(column) for column in cut.relation.query(items).find_all(exp.Column))
+
+
+def _fragments(cut: Split, request: Request, cells: dict[str, Cells], spendable: Spendable) -> dict[str, Fragment]:
+    """With Laplace noise."""
+    located = _names_province(cut)
+    found: dict[str, Fragment] = {}
+    for province, groups in cells.items():
+        twin = None if located else next(iter(found.values()), None)
+        if twin is not None:
+            found[province] = replace(twin, province=province)
+        else:
+            found[province] = _fragment(cut, request, province, groups, spendable)
+    return found
+
+
+def _with_gaussian_noise(
+    fragments: dict[str, Fragment], cut: Split, request: Request, spendable: Spendable
+) -> dict[str, Fragment]:
+    """The same fragments, calibrated for the other mechanism."""
+    epsilon = zcdp_epsilon(spendable.rho, _noise_delta(cut, request))
+    importance = _importance(cut, "gaussian")
+    measures = {
+        bounding: calibrate(cut.measures, bounding, importance, spendable, "gaussian")
+        for bounding in {fragment.bounding for fragment in fragments.values()}
+    }
+    return {
+        province: replace(fragment, measures=measures[fragment.bounding], epsilon=epsilon)
+        for province, fragment in fragments.items()
+    }
+
+
+def _with_thresholds(fragments: dict[str, Fragment], cut: Split, request: Request, span: int) -> dict[str, Fragment]:
+    """The same fragments, each with the threshold that decides on its groups."""
+    most = most_groups([key.reading.facts.type for key in cut.keys], numbers=_numbers_per_cell(cut))
+    if cut.grouping_sets:  # every set may have every group of every province
+        most = max(1, min(most, MAX_ROWS // (len(cut.grouping_sets) * _numbers_per_cell(cut) * len(fragments))))
+    found: dict[str, Fragment] = {}
+    for province, fragment in fragments.items():
+        decides = next(measure for measure in fragment.measures if measure.name == cut.decides)
+        left = request.delta - _noise_delta(cut, request) if decides.rho else request.delta
+        delta = left / span * WITHIN
+        threshold = choose_threshold(decides, fragment.bounding, delta=delta, most_groups=most)
+        found[province] = replace(fragment, threshold=threshold)
+    return found
+
+
+def _fragment(cut: Split, request: Request, province: str, cells: Cells, spendable: Spendable) -> Fragment:
+    groups = cells.count if cells.listed else None
+    bounding = choose_bounding(cut.relation, cut.keys, cells=groups)
+    return Fragment(
+        province=province,
+        tables=cut.relation.owned.tables,
+        unit=cut.relation.owned.unit,
+        relation=_relation_sql(cut, province, bounding),
+        keys=tuple(Key(key.name, key.reading.facts.type, key.label) for key in cut.keys),
+        measures=calibrate(
+            cut.measures, bounding, _importance(cut, "laplace"), spendable, "laplace", alone=cut.decides
+        ),
+        bounding=bounding,
+        epsilon=spendable.epsilon,
+        cell_count=cells.count,
+        cells_digest=cells.digest,
+        cells=cells.table,
+    )
+
+
+def _is_by_province(key: KeyColumn) -> bool:
+    return is_province(key.reading.sql)
+
+
+def _relation_sql(cut: Split, province: str, bounding: Bounding) -> str:
+    items: dict[str, exp.Expr] = {}
+    # Without bounding nobody asks for the unit, unless units are counted that have several rows.
+    counted = cut.decides or any(measure.kind == "units" for measure in cut.measures)
+    if bounding.form != "none" or (counted and bounding.max_rows > 1):
+        items["u"] = cut.relation.unit
+    for key in cut.keys:
+        items[key.name] = open_form(key.reading.sql, key.reading.facts.type) if cut.decides else key.reading.sql
+    items |= {column.name: column.sql for column in cut.inputs}
+    query = cut.relation.query(items or {"one": exp.Literal.number(1)})
+    return canonical(in_province(query, province)).sql(dialect="duckdb", copy=False)
+
+
+def _notes(cut: Split, fragments: dict[str, Fragment]) -> tuple[str, ...]:
+    """What bounding may have cut, which no error bar shows."""
+    unit = cut.relation.owned.unit
+    forms = {fragment.bounding for fragment in fragments.values()}
+    limits = next(iter(forms))
+    notes = []
+    if limits.form != "none":
+        rows = "1 row counts" if limits.max_rows == 1 else f"{limits.max_rows} rows count"
+        notes.append(f"Of one {unit}, at most {rows} in a group of one province.")
+    if any(form.form == "clip_and_limit" for form in forms):
+        most = max(form.max_groups for form in forms)
+        finest = " of all keys together" if cut.grouping_sets else ""
+        notes.append(f"One {unit} counts in at most {most} group{'s' if most > 1 else ''}{finest} of one province.")
+    if cut.grouping_sets:
+        notes.append("Every level is a sum of the groups of all keys together, so that all levels agree.")
+    notes += [
+        f"{measure.label} is read off bins of width {measure.tree.width:g}."
+        for measure in cut.measures
+        if measure.tree is not None
+    ]
+    several = len(fragments) > 1 and cut.relation.owned.span > 1 and not any(map(_is_by_province, cut.keys))
+    if several and any(measure.kind == "units" and measure.name != cut.decides for measure in cut.measures):
+        notes.append(f"Distinct {unit}s are counted once in each province that holds them, and these counts are added.")
+    above = [fragment.threshold.above for fragment in fragments.values() if fragment.threshold is not None]
+    if above:
+        notes.append(
+            f"Groups that too few {unit}s share are left out: a province shows those with more than {max(above):,} "
+            f"{unit}s, counted with noise. A province that leaves a group out adds nothing to it."
+        )
+    return tuple(notes)
