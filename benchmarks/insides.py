@@ -98,8 +98,9 @@ def _above(plan: Plan, rest: RestEngine, seed: int, spent: Spent) -> None:
 def _nothing(plan: Plan) -> pa.Table:
     """The exact result of a node without rows."""
     fragment = plan.blocks[0].any_fragment
-    names = [*(key.name for key in fragment.keys), *(measure.name for measure in fragment.measures)]
-    return pa.table({name: pa.array([], pa.int64()) for name in names})
+    keys = fragment.cells.schema.empty_table()
+    sums = {measure.name: pa.array([], pa.int64()) for measure in fragment.measures}
+    return pa.table({name: keys.column(name) for name in keys.column_names} | sums)
 
 
 def _request(sql: str, epsilon: float) -> Request:

@@ -100,7 +100,7 @@ def open_releases(config: NodeConfig, ledger: Ledger, engine: Engine) -> Release
         engine=engine,
         data=data,
         bounded_sql=partial(bounded_sql, large=config.engine.large_tables),
-        noise=noisy,
+        noise=partial(noisy, threads=config.engine.threads),
         one_at_a_time=OneAtATime(timeout_s=2 * config.engine.time_limit_s),
     )
 

@@ -126,8 +126,9 @@ class Domains:
         limit = MAX_CELLS // max(1, measures)
         cells = self._run(sql, limit)
         if cells.count > limit:
+            each = f"{measures} numbers" if measures > 1 else "one number"
             raise DomainRefused(
-                f"The keys make more than {limit:,} groups of {measures} numbers; a release has at most {MAX_CELLS:,}",
+                f"The keys make more than {limit:,} groups of {each}; a release has at most {MAX_CELLS:,} numbers",
                 remedy="Group by fewer or coarser keys, or narrow them in WHERE.",
                 position=position_of(keys[0]) if keys else None,
             )

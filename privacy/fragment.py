@@ -20,7 +20,9 @@ Kind = Literal["count", "sum", "tree", "units"]
 # Gaussian (zCDP).
 Mechanism = Literal["laplace", "laplace_pair", "gaussian"]
 
-MAX_CELLS = 100_000  # cells (groups × measures) of one release: the noise takes about 10 µs each
+MAX_CELLS = (
+    100_000  # numbers (groups × what each has of all measures) of one release: their noise takes a second or two
+)
 
 
 @dataclass(frozen=True)

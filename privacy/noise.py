@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import opendp.prelude as dp
@@ -12,20 +14,39 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from privacy import pairs
+from privacy.dense import SATURATION, dense, numbers
 from privacy.errors import InternalError
 from privacy.thresholds import delta_of
-from privacy.trees import counts_of_levels
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from privacy.fragment import Fragment, Measure, Mechanism, Threshold
 
+    Vector = NDArray[np.int64]
+
 dp.enable_features("contrib")
 
-SATURATION = 2**62  # sums are clamped here before noise, so that the noisy value fits an int64
+_INTEGERS = dp.vector_domain(dp.atom_domain(T="i64"))
+_L1 = _INTEGERS, dp.l1_distance(T="i64")
+_L2 = _INTEGERS, dp.l2_distance(T="f64")
+
+
+@lru_cache(maxsize=1024)
+def _made(mechanism: Mechanism, scale: float) -> dp.Measurement:
+    """OpenDP's mechanism over vectors of integers; kept, since the planner has it made to find the scale."""
+    if mechanism == "gaussian":
+        return dp.m.make_gaussian(*_L2, scale=scale)
+    return dp.m.make_laplace(*_L1, scale=scale)
+
+
+@lru_cache(maxsize=4096)
+def _loss(mechanism: Mechanism, scale: float, sensitivity: float) -> float:
+    """The ε of Laplace noise, or the ρ of Gaussian, on a vector that one unit changes by no more than `sensitivity`."""
+    loss: float = _made(mechanism, scale).map(sensitivity)  # type: ignore[no-untyped-call]
+    return loss
 
 
 @lru_cache(maxsize=4096)
@@ -37,7 +58,7 @@ def laplace_scale(sensitivity: int, epsilon: float) -> float:
     if sensitivity == 0:
         return 0.0
     scale = sensitivity / epsilon
-    while _loss(_laplace(scale), sensitivity) > epsilon:
+    while _loss("laplace", scale, sensitivity) > epsilon:
         scale = math.nextafter(scale, math.inf)
     return scale
 
@@ -51,7 +72,7 @@ def pair_scale(sensitivity: int, width: int, epsilon: float) -> float:
         width: the distance of the sum's bounds, in steps; the noise itself is `width` times as wide.
     """
     scale = laplace_scale(sensitivity * width, epsilon) / width
-    while _loss(_laplace(scale * width), sensitivity * width) > epsilon:
+    while _loss("laplace", scale * width, sensitivity * width) > epsilon:
         scale = math.nextafter(scale, math.inf)
     return scale
 
@@ -65,7 +86,7 @@ def gaussian_scale(sensitivity: float, rho: float) -> float:
     if sensitivity == 0:
         return 0.0
     scale = sensitivity / math.sqrt(2 * rho)
-    while _loss(_gaussian(scale), sensitivity) > rho:
+    while _loss("gaussian", scale, sensitivity) > rho:
         scale = math.nextafter(scale * (1 + 1e-15), math.inf)
     return scale
 
@@ -117,60 +138,26 @@ def laplace_variance(scale: float) -> float:
 _VARIANCES = {"laplace": laplace_variance, "laplace_pair": pair_variance, "gaussian": gaussian_variance}
 
 
-def noisy(fragment: Fragment, exact: pa.Table) -> pa.Table:
+def noisy(fragment: Fragment, exact: pa.Table, *, threads: int = 1) -> pa.Table:
     """The release of a fragment: every cell, empty ones too, with the noise that its measures name.
 
     Where a threshold decides, every group that passes it instead.
 
     Args:
         exact: columns as `bounding.bounded_sql` gives them; groups outside `fragment.cells` are dropped.
+        threads: that may draw the noise of one large release.
 
     Returns:
         The columns of `fragment.cells`, then one int64 column a measure (of a tree, a list of `width` int64), in the
         order of the cells; with a threshold in the order of the keys, NULL last.
     """
     if fragment.threshold is not None:
-        return _passing(fragment, fragment.threshold, exact)
+        return _passing(fragment, fragment.threshold, exact, threads)
     columns = {key.name: fragment.cells.column(key.name) for key in fragment.keys}
-    names = (measure.name for measure in fragment.measures)
-    columns |= _released(fragment.measures, dict(zip(names, _dense(fragment, exact), strict=True)))
-    return pa.table(columns)
+    return pa.table(columns | _released(fragment.measures, dense(fragment, exact), threads))
 
 
-def _released(measures: Sequence[Measure], sums: Mapping[str, list[int]]) -> dict[str, pa.Array]:
-    """By measure, `width` integers a cell, with noise, as the column of a release."""
-    noised = _noised_pairs(measures, sums)
-    found: dict[str, pa.Array] = {}
-    for measure in measures:
-        values = noised[measure.name] if measure.name in noised else _noised(measure, sums[measure.name])
-        numbers, whole = pa.array(values, pa.int64()), measure.tree is None
-        found[measure.name] = numbers if whole else pa.FixedSizeListArray.from_arrays(numbers, measure.width)
-    return found
-
-
-def _noised_pairs(measures: Sequence[Measure], sums: Mapping[str, list[int]]) -> dict[str, list[int]]:
-    """The measures that are released two at a time."""
-    found: dict[str, list[int]] = {}
-    counts = {measure.name: measure for measure in measures if measure.kind == "count"}
-    for total in measures:
-        if total.mechanism == "laplace_pair" and total.weight is not None:
-            count = counts.get(total.weight)
-            if count is None or count.mechanism != "laplace_pair" or count.name in found:
-                raise InternalError(f"{total.name} is half of a pair whose other half is missing.")
-            found[count.name], found[total.name] = _noised_pair(count, total, sums[count.name], sums[total.name])
-    return found
-
-
-def _noised_pair(count: Measure, total: Measure, counts: list[int], sums: list[int]) -> tuple[list[int], list[int]]:
-    low, high = total.low, total.high
-    mechanism = _laplace(count.scale * (high - low))
-    if _loss(mechanism, count.sensitivity * (high - low)) > count.epsilon + total.epsilon:
-        raise InternalError(f"The noise of {total.name} is too small for its share of the budget.")
-    parts = [max(-SATURATION, min(SATURATION, part)) for part in pairs.apart(counts, sums, low, high)]
-    return pairs.joined(mechanism(parts), low, high)
-
-
-def _passing(fragment: Fragment, threshold: Threshold, exact: pa.Table) -> pa.Table:
+def _passing(fragment: Fragment, threshold: Threshold, exact: pa.Table, threads: int) -> pa.Table:
     """The groups of `exact` whose noisy count is above the threshold (privacy/thresholds.py).
 
     Which of them are left out where there are too many, and their order, follows from the keys and noisy counts that
@@ -181,7 +168,7 @@ def _passing(fragment: Fragment, threshold: Threshold, exact: pa.Table) -> pa.Ta
     if delta_of(threshold, decides, fragment.bounding) > threshold.delta:
         raise InternalError("The threshold is too low for its δ.")
     exact = exact.filter(pc.greater_equal(exact.column(decides.name).cast(pa.int64()), threshold.least))
-    counts = _noisy_counts(decides, exact.column(decides.name))
+    [counts] = _drawn([_alone(decides, numbers(decides, exact.column(decides.name)))], threads)
     exact = exact.set_column(exact.column_names.index(decides.name), decides.name, pa.array(counts))
     groups = exact.filter(pa.array(counts > threshold.above))
     by_keys = [(key.name, "ascending") for key in fragment.keys]
@@ -190,89 +177,101 @@ def _passing(fragment: Fragment, threshold: Threshold, exact: pa.Table) -> pa.Ta
     groups = groups.sort_by(by_keys)
     columns = {field.name: groups.column(field.name).cast(field.type) for field in fragment.cells.schema}
     others = [measure for measure in fragment.measures if measure is not decides]
-    sums = {measure.name: _flat(measure, groups.column(measure.name)) for measure in others}
-    released = _released(others, sums) | {decides.name: groups.column(decides.name)}
+    sums = {measure.name: numbers(measure, groups.column(measure.name)) for measure in others}
+    released = _released(others, sums, threads) | {decides.name: groups.column(decides.name)}
     return pa.table(columns | {measure.name: released[measure.name] for measure in fragment.measures})
 
 
-def _flat(measure: Measure, column: pa.ChunkedArray) -> list[int]:
-    """`width` integers a group, one after the other."""
-    return [number for value in column.to_pylist() for number in _numbers(measure, value)]
+def _released(measures: Sequence[Measure], sums: Mapping[str, Vector], threads: int) -> dict[str, pa.Array]:
+    """By measure, `width` integers a cell, with noise, as the column of a release."""
+    paired = list(_pairs(measures))
+    halves = {measure.name for pair in paired for measure in pair}
+    draws = {measure.name: _alone(measure, sums[measure.name]) for measure in measures if measure.name not in halves}
+    draws |= {total.name: _together(count, total, sums[count.name], sums[total.name]) for count, total in paired}
+    noised = dict(zip(draws, _drawn(list(draws.values()), threads), strict=True))
+    for count, total in paired:
+        noised[count.name], noised[total.name] = pairs.joined(noised[total.name], total.low, total.high)
+    return {measure.name: _column(measure, noised[measure.name]) for measure in measures}
 
 
-def _noisy_counts(measure: Measure, exact: pa.ChunkedArray) -> NDArray[np.int64]:
-    """In parts, because how many groups there are depends on the data, and lists of Python's integers are large."""
-    sums = exact.cast(pa.int64()).to_numpy()
-    parts = [_noised(measure, sums[start : start + _PART].tolist()) for start in range(0, len(sums), _PART)]
-    return np.concatenate([np.empty(0, np.int64), *(np.array(part, np.int64) for part in parts)])
+def _pairs(measures: Sequence[Measure]) -> Iterator[tuple[Measure, Measure]]:
+    """The counts and sums that are released two at a time."""
+    counts = {measure.name: measure for measure in measures if measure.kind == "count"}
+    for total in measures:
+        if total.mechanism == "laplace_pair" and total.weight is not None:
+            count = counts.pop(total.weight, None)
+            if count is None or count.mechanism != "laplace_pair":
+                raise InternalError(f"{total.name} is half of a pair whose other half is missing.")
+            yield count, total
 
 
-_PART = 100_000
+def _column(measure: Measure, values: Vector) -> pa.Array:
+    column = pa.array(values)
+    return column if measure.tree is None else pa.FixedSizeListArray.from_arrays(column, measure.width)
 
 
-def _noised(measure: Measure, sums: list[int]) -> list[int]:
-    if measure.scale == 0:
-        return sums  # no row can change it: sensitivity 0
+@dataclass(frozen=True)
+class _Draw:
+    """Noise to be drawn: `mechanism`, which was found to lose no more than its share of the budget, over `sums`."""
+
+    mechanism: dp.Measurement
+    sums: Vector
+
+
+def _alone(measure: Measure, sums: Vector) -> _Draw:
     if measure.mechanism == "laplace_pair":
         raise InternalError(f"{measure.name} is half of a pair whose other half is missing.")
-    if measure.mechanism == "laplace":
-        mechanism, share = _laplace(measure.scale), measure.epsilon
-        loss = _loss(mechanism, measure.sensitivity)
-    else:
-        mechanism, share = _gaussian(measure.scale), measure.rho
-        loss = _loss(mechanism, measure.sensitivity_l2)
-    if loss > share:
+    gaussian = measure.mechanism == "gaussian"
+    sensitivity, share = (measure.sensitivity_l2, measure.rho) if gaussian else (measure.sensitivity, measure.epsilon)
+    return _checked(measure, measure.mechanism, measure.scale, sensitivity, share, sums)
+
+
+def _together(count: Measure, total: Measure, counts: Vector, sums: Vector) -> _Draw:
+    """The draw of a pair: its u, then its v (privacy/pairs.py)."""
+    width = total.high - total.low
+    parts = pairs.apart(counts, sums, total.low, total.high).clip(-SATURATION, SATURATION).astype(np.int64)
+    scale, sensitivity, share = count.scale * width, count.sensitivity * width, count.epsilon + total.epsilon
+    return _checked(total, "laplace", scale, sensitivity, share, parts)
+
+
+def _checked(
+    measure: Measure, mechanism: Mechanism, scale: float, sensitivity: float, share: float, sums: Vector
+) -> _Draw:
+    if _loss(mechanism, scale, sensitivity) > share:
         raise InternalError(f"The noise of {measure.name} is too small for its share of the budget.")
-    released: list[int] = mechanism(sums)
-    return released
+    return _Draw(_made(mechanism, scale), sums)
 
 
-def _laplace(scale: float) -> dp.Measurement:
-    space = dp.vector_domain(dp.atom_domain(T="i64")), dp.l1_distance(T="i64")
-    return dp.m.make_laplace(*space, scale=scale)
+def _drawn(draws: Sequence[_Draw], threads: int) -> list[Vector]:
+    """The sums of each draw with their noise, drawn by up to `threads` threads.
+
+    Vectors are cut into pieces, and each piece has a call of its own. That is the same release: a mechanism adds noise
+    to every coordinate by itself, so calls on the pieces and one call on the whole have one distribution. What the
+    whole loses is asked before, for a sensitivity that is that of all coordinates together and does not depend on cuts.
+
+    Threads help because OpenDP draws outside Python's lock.
+    """
+    cut = [_pieces(draw.sums) for draw in draws]
+    calls = [(draw.mechanism, piece) for draw, pieces in zip(draws, cut, strict=True) for piece in pieces]
+    threads = min(threads, sum(len(draw.sums) for draw in draws) // _PIECE)
+    if threads > 1:
+        with ThreadPoolExecutor(threads, thread_name_prefix="noise") as pool:
+            noised = iter(list(pool.map(_called, calls)))
+    else:
+        noised = map(_called, calls)
+    return [np.concatenate([next(noised) for _ in pieces]) for pieces in cut]
 
 
-def _gaussian(scale: float) -> dp.Measurement:
-    space = dp.vector_domain(dp.atom_domain(T="i64")), dp.l2_distance(T="f64")
-    return dp.m.make_gaussian(*space, scale=scale)
+_PIECE = 1_000  # integers: their noise takes some 10 ms, beside which a call and a thread cost little
 
 
-def _loss(mechanism: dp.Measurement, sensitivity: float) -> float:
-    loss: float = mechanism.map(sensitivity)  # type: ignore[no-untyped-call]
-    return loss
+def _pieces(sums: Vector) -> list[Vector]:
+    return np.array_split(sums, len(sums) // _PIECE) if len(sums) >= 2 * _PIECE else [sums]
 
 
-def _dense(fragment: Fragment, exact: pa.Table) -> list[list[int]]:
-    """One list a measure, `width` integers a cell, one after the other; 0 where no row fell."""
-    keys = [key.name for key in fragment.keys]
-    place = {cell: number for number, cell in enumerate(_rows(fragment.cells, keys))}
-    sums = [[0] * (fragment.cell_count * measure.width) for measure in fragment.measures]
-    values = [exact.column(measure.name).to_pylist() for measure in fragment.measures]
-    for row, group in enumerate(_rows(exact, keys)):
-        cell = place.get(group)
-        if cell is None:
-            continue
-        for target, column, measure in zip(sums, values, fragment.measures, strict=True):
-            start = cell * measure.width
-            target[start : start + measure.width] = _numbers(measure, column[row])
-    return sums
-
-
-def _numbers(measure: Measure, value: Any) -> list[int]:
-    """What a group's value stands for: one sum, or the counts of a tree's nodes."""
-    if measure.tree is None:
-        return [max(-SATURATION, min(SATURATION, int(value or 0)))]
-    leaves = np.zeros(measure.tree.leaves, dtype=np.int64)
-    for entry in value or ():
-        leaves[entry["leaf"]] += entry["n"]
-    nodes: list[int] = counts_of_levels(measure.tree, leaves).tolist()
-    return nodes
-
-
-def _rows(table: pa.Table, columns: list[str]) -> list[tuple[object, ...]]:
-    if not columns:
-        return [()] * table.num_rows
-    return list(zip(*(table.column(name).to_pylist() for name in columns), strict=True))
+def _called(call: tuple[dp.Measurement, Vector]) -> Vector:
+    mechanism, sums = call
+    return np.array(mechanism(sums), np.int64)
 
 
 WHOLE = 50.0  # noise of less variance is drawn in whole steps, as it is; more is as good as continuous

@@ -17,30 +17,35 @@ The noises of n and s are uncorrelated (but not independent).
 
 (u, v) is an extreme case of the K-norm mechanism (Hardt and Talwar 2010): all (1, d) and their negatives span a
 parallelogram, which is the L1 ball of these coordinates.
+
+The products exceed 64 bits, so arrays of Python's integers hold them (numpy's `object`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 
-def apart(counts: Sequence[int], sums: Sequence[int], low: int, high: int) -> list[int]:
+Integers = Sequence[int] | NDArray[np.int64] | NDArray[np.object_]
+
+
+def apart(counts: Integers, sums: Integers, low: int, high: int) -> NDArray[np.object_]:
     """(n, s) of all cells → their u, then their v."""
-    pairs = list(zip(counts, sums, strict=True))
-    return [s - low * n for n, s in pairs] + [high * n - s for n, s in pairs]
+    n, s = np.array(counts, object), np.array(sums, object)
+    return np.concatenate([s - low * n, high * n - s])
 
 
-def joined(parts: Sequence[int], low: int, high: int) -> tuple[list[int], list[int]]:
+def joined(parts: Integers, low: int, high: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The noisy u of all cells, then their v → n and s, to the nearest integer."""
-    half = len(parts) // 2
-    pairs = list(zip(parts[:half], parts[half:], strict=True))
-    counts = [_nearest(u + v, high - low) for u, v in pairs]
-    sums = [_nearest(high * u + low * v, high - low) for u, v in pairs]
-    return counts, sums
+    u, v = np.split(np.array(parts, object), 2)
+    return _nearest(u + v, high - low), _nearest(high * u + low * v, high - low)
 
 
-def _nearest(value: int, divisor: int) -> int:
-    return max(-_LARGEST, min(_LARGEST, (2 * value + divisor) // (2 * divisor)))
+def _nearest(values: NDArray[np.object_], divisor: int) -> NDArray[np.int64]:
+    nearest: NDArray[np.object_] = (2 * values + divisor) // (2 * divisor)
+    return nearest.clip(-_LARGEST, _LARGEST).astype(np.int64)
 
 
 _LARGEST = 2**63 - 1

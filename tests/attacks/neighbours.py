@@ -15,9 +15,9 @@ import pyarrow as pa
 from node.guard import Asked
 from node.release import Released
 from privacy.catalog import Catalog, parse_catalog
+from privacy.dense import dense
 from privacy.errors import QueryRefused, WeirError
 from privacy.fragment import MERGED, Fragment, Measure, Threshold
-from privacy.noise import _dense
 from privacy.pairs import apart
 from privacy.planner import Planner
 from privacy.request import Request
@@ -79,7 +79,7 @@ class Neighbours:
             if release and fragment.bounding.form != "none":  # nodes of large tables come to the same numbers
                 for node, small in ((self.with_person, one), (self.without, other)):
                     wide = _over(fragment, small)
-                    assert _dense(wide, node.exact(fragment, large=True)) == _dense(wide, small)
+                    assert _sums(wide, node.exact(fragment, large=True)) == _sums(wide, small)
         if release and self.province in fragments:
             self._assert_released_alike(Asked(request.encode(), MERGED, fragments[self.province], self.catalog.digest))
         return True
@@ -145,7 +145,7 @@ def assert_within(fragment: Fragment, one: pa.Table, other: pa.Table) -> None:
     sums = _common(fragment, fragment.threshold, one, other) if fragment.threshold is not None else (one, other)
     loss, moved = 0.0, dict[str, list[int]]()
     for measure, with_person, without in zip(
-        fragment.measures, *(_dense(_over(fragment, sums[0]), table) for table in sums), strict=True
+        fragment.measures, *(_sums(_over(fragment, sums[0]), table) for table in sums), strict=True
     ):
         changes = [ours - theirs for ours, theirs in zip(with_person, without, strict=True)]
         l1, l2 = sum(map(abs, changes)), math.sqrt(sum(change**2 for change in changes))
@@ -156,6 +156,11 @@ def assert_within(fragment: Fragment, one: pa.Table, other: pa.Table) -> None:
             loss += l1 / measure.scale if measure.mechanism == "laplace" else (l2 / measure.scale) ** 2 / 2
     loss += sum(_loss_of_pair(fragment, total, moved) for total in fragment.measures)
     assert loss <= (fragment.charge.epsilon + fragment.charge.rho) * _ROUNDING
+
+
+def _sums(fragment: Fragment, exact: pa.Table) -> list[list[int]]:
+    """One list a measure."""
+    return [vector.tolist() for vector in dense(fragment, exact).values()]
 
 
 def _loss_of_pair(fragment: Fragment, total: Measure, moved: Mapping[str, list[int]]) -> float:

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privacy.bounding import bounded_sql
+from privacy.dense import numbers
 from privacy.fragment import Fragment, Measure
-from privacy.noise import _numbers
 from privacy.pairs import apart
 from tests.privacy.corpus_planner import catalog, plan
 
@@ -76,14 +76,16 @@ def _sums(
     )
     engine.execute(f"CREATE OR REPLACE VIEW residents AS {_values(RESIDENTS, residents)}")
     places = {tuple(cell.values()) for cell in fragment.cells.to_pylist()} or {()}
-    found = engine.sql(bounded_sql(fragment, secret="ab", large=large)).to_arrow_table().to_pylist()
+    found = engine.sql(bounded_sql(fragment, secret="ab", large=large)).to_arrow_table()
+    vectors = [
+        numbers(measure, found.column(measure.name)).reshape(-1, measure.width).tolist()
+        for measure in fragment.measures
+    ]
     sums = {}
-    for row in found:
+    for row, *parts in zip(found.to_pylist(), *vectors, strict=True):
         cell = tuple(row[key.name] for key in fragment.keys)
         if cell in places:
-            sums[cell] = tuple(
-                number for measure in fragment.measures for number in _numbers(measure, row[measure.name])
-            )
+            sums[cell] = tuple(number for part in parts for number in part)
     return sums
 
 
@@ -141,7 +143,7 @@ def _widths(fragment: Fragment) -> list[int]:
 
 def _apart(total: Measure, row: tuple[int, ...] | None, places: tuple[int, int]) -> list[int]:
     n, s = (row[place] for place in places) if row is not None else (0, 0)
-    return apart([n], [s], total.low, total.high)
+    return list(apart([n], [s], total.low, total.high))
 
 
 @pytest.mark.parametrize("name", QUERIES)

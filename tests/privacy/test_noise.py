@@ -2,16 +2,17 @@
 
 import dataclasses
 import math
+import threading
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from scipy import stats
 
+from privacy.dense import SATURATION
 from privacy.errors import InternalError
 from privacy.fragment import Fragment
 from privacy.noise import (
-    SATURATION,
     gaussian_scale,
     gaussian_variance,
     laplace_scale,
@@ -149,3 +150,68 @@ def test_simulated_noise_is_repeatable_and_of_the_same_variance() -> None:
     draws = simulated_noise("laplace", 50.0, (200_000,), seed=3)
     assert np.array_equal(draws, simulated_noise("laplace", 50.0, (200_000,), seed=3))
     assert draws.var() == pytest.approx(laplace_variance(50.0), rel=0.05)
+
+
+# Large releases
+
+
+def _large(sql: str, cells: int) -> Fragment:
+    """A release over as many cells, with noise that is 0."""
+    fragment = _fragment(sql, epsilon=1e9)
+    numbered = pa.table({"k0": np.arange(cells)})
+    return dataclasses.replace(fragment, cells=numbered, cell_count=cells)
+
+
+def test_with_threads_each_cell_keeps_its_own_sums() -> None:
+    fragment = _large("SELECT kind, COUNT(*), SUM(age - 50), MAX(sex = 'F') FROM visits GROUP BY kind", 70_000)
+    order = np.arange(80_000) * 7_919 % 80_000  # every group once, 10,000 of them outside of the cells, in no order
+    sums = {
+        measure.name: order * 7 + place if measure.tree is None else [[{"leaf": 1, "n": n}] for n in order.tolist()]
+        for place, measure in enumerate(fragment.measures)
+    }
+    release = noisy(fragment, pa.table({"k0": order} | sums), threads=3)
+    assert release.column("k0").to_pylist() == list(range(70_000))
+    for place, measure in enumerate(fragment.measures):
+        values = release.column(measure.name)
+        if measure.tree is None:
+            assert np.array_equal(values.to_numpy(), np.arange(70_000) * 7 + place)
+        else:
+            counts = np.array(values.combine_chunks().flatten()).reshape(70_000, -1)
+            assert np.array_equal(counts[:, 1], np.arange(70_000))
+            assert not counts[:, 0].any()
+
+
+def test_with_threads_the_noise_has_the_same_distribution_and_is_nowhere_the_same() -> None:
+    """Two samples of 100,000 by Kolmogorov and Smirnov, whose false alarm is below 1e-7 for noise this coarse."""
+    fragment = _large("SELECT kind, COUNT(*) FROM visits GROUP BY kind", 100_000)
+    measure = fragment.measures[0]
+    wide = dataclasses.replace(measure, scale=50.0, epsilon=1.01 * measure.sensitivity / 50)
+    fragment = dataclasses.replace(fragment, measures=(wide,))
+    nothing = pa.table({"k0": pa.array([], pa.int64()), "m0": pa.array([], pa.int64())})
+    one, many = (noisy(fragment, nothing, threads=threads).column("m0").to_numpy() for threads in (1, 4))
+    assert stats.ks_2samp(one, many, method="asymp").pvalue > 1e-7
+    assert many.var() == pytest.approx(laplace_variance(50.0), rel=0.05)
+    pieces = many[:99_000].reshape(-1, 1_000)
+    assert len(np.unique(pieces, axis=0)) == len(pieces)
+    neighbours = np.corrcoef(pieces[:-1].ravel(), pieces[1:].ravel())[0, 1]
+    assert abs(neighbours) < 5.4 / math.sqrt(pieces.size)
+
+
+@pytest.mark.parametrize(("cells", "started"), [(1_999, False), (2_000, True)])
+def test_small_releases_start_no_thread(cells: int, started: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    starts: list[str] = []
+    start = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", lambda own: (starts.append(own.name), start(own))[-1])
+    fragment = _large("SELECT kind, COUNT(*) FROM visits GROUP BY kind", cells)
+    noisy(fragment, pa.table({"k0": pa.array([], pa.int64()), "m0": pa.array([], pa.int64())}), threads=2)
+    assert bool(starts) == started
+
+
+def test_noise_0_is_for_what_no_row_can_change() -> None:
+    fragment = _fragment()
+    measure = fragment.measures[0]
+    bare = dataclasses.replace(measure, scale=0.0)
+    with pytest.raises(InternalError, match="too small"):
+        _draws(dataclasses.replace(fragment, measures=(bare,)), count=1)
+    fixed = dataclasses.replace(bare, sensitivity=0, sensitivity_l2=0.0, epsilon=0.0)
+    assert not _draws(dataclasses.replace(fragment, measures=(fixed,)), count=1_000).any()
