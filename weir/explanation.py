@@ -57,9 +57,10 @@ class ThresholdPlan:
 
 @dataclass(frozen=True)
 class NodePlan:
-    """What one node would do.
+    """What one node would do for one block: one aggregation of the query.
 
     Attributes:
+        block: the table that its releases are merged into, as `Explanation.rest_sql` names it.
         bounding: `none`, `clip` or `clip_and_limit`, and why in `bounding_reason`.
         cells: how many groups are answered, empty ones too; 0 where `threshold` decides which.
         cells_digest: equal where two nodes answer the same groups.
@@ -68,6 +69,7 @@ class NodePlan:
         already_released: the node has this release in its ledger; asking again costs nothing.
     """
 
+    block: str
     province: str
     tables: tuple[str, ...]
     unit: str
@@ -115,17 +117,27 @@ class Explanation:
 
     @property
     def merged_standard_errors(self) -> dict[str, float] | None:
-        """Predicted standard error of each measure over all nodes, by label, of a group that all of them answer.
+        """Predicted standard error of each measure over all nodes, by `title`, of a group that all of them answer.
 
         None where nodes answer different groups (`GROUP BY province`): each cell then has its own node's error.
         """
-        if len({node.cells_digest for node in self.nodes}) != 1:
+        if not self.nodes or len({(node.block, node.cells_digest) for node in self.nodes}) > len(self.blocks):
             return None
         variances: dict[str, float] = {}
         for node in self.nodes:
             for measure in node.measures:
-                variances[measure.label] = variances.get(measure.label, 0.0) + measure.standard_error**2
-        return {label: math.sqrt(variance) for label, variance in variances.items()}
+                title = self.title(node, measure)
+                variances[title] = variances.get(title, 0.0) + measure.standard_error**2
+        return {title: math.sqrt(variance) for title, variance in variances.items()}
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """The aggregations of the query, by the tables of `rest_sql`."""
+        return tuple(dict.fromkeys(node.block for node in self.nodes))
+
+    def title(self, node: NodePlan, measure: MeasurePlan) -> str:
+        """What a measure is called: its label, and where there are several blocks the block."""
+        return measure.label if len(self.blocks) == 1 else f"{node.block}: {measure.label}"
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""

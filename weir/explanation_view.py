@@ -14,7 +14,7 @@ from weir.display_html import code, folded, missing_html, page, paragraph, table
 from weir.number_format import epsilon_text, error_text, guarantee_text
 
 if TYPE_CHECKING:
-    from weir.explanation import Explanation, NodePlan, ThresholdPlan
+    from weir.explanation import Explanation, MeasurePlan, NodePlan, ThresholdPlan
 
 _NODE_HEADER = ("province", "rows of", "groups", "bounding", "ε", "left now", "largest ε", "engine")
 _NODE_RIGHT = {2, 4, 5, 6}
@@ -70,7 +70,7 @@ def _node_rows(plan: Explanation) -> list[list[str]]:
     return [
         [
             node.province,
-            ", ".join(node.tables),
+            ", ".join(node.tables) if len(plan.blocks) == 1 else f"{node.block}: {', '.join(node.tables)}",
             f"{node.cells:,}" if node.threshold is None else f"with > {node.threshold.above:,} {node.unit}s",
             _FORMS.get(node.bounding, node.bounding),
             "0 (released before)" if node.already_released else epsilon_text(node.epsilon),
@@ -84,19 +84,21 @@ def _node_rows(plan: Explanation) -> list[list[str]]:
 
 def _error_table(plan: Explanation) -> tuple[tuple[str, ...], list[list[str]]]:
     """A row a measure: its noise scale and error at each node, and for the region."""
-    labels = dict.fromkeys(measure.label for node in plan.nodes for measure in node.measures)
-    merged = plan.merged_standard_errors
+    found: dict[str, dict[str, MeasurePlan]] = {}
+    for node in plan.nodes:
+        for measure in node.measures:
+            found.setdefault(plan.title(node, measure), {})[node.province] = measure
+    provinces, merged = tuple(dict.fromkeys(node.province for node in plan.nodes)), plan.merged_standard_errors
     rows = []
-    for label in labels:
-        found = {node.province: measure for node in plan.nodes for measure in node.measures if measure.label == label}
-        first = next(iter(found.values()))
+    for title, by_province in found.items():
+        first = next(iter(by_province.values()))
         divisor = " / n" if first.kind == "average" else ""
-        errors = [found[node.province].standard_error if node.province in found else None for node in plan.nodes]
-        errors += [merged[label]] if merged is not None else []
+        errors = [by_province[name].standard_error if name in by_province else None for name in provinces]
+        errors += [merged[title]] if merged is not None else []
         shown = ["" if error is None else f"± {error_text(error)}{divisor}" for error in errors]
-        rows.append([label, f"{first.mechanism} {error_text(first.scale)}", *shown])
+        rows.append([title, f"{first.mechanism} {error_text(first.scale)}", *shown])
     region_header = ("region",) if merged is not None else ()
-    return ("measure", "noise", *(node.province for node in plan.nodes), *region_header), rows
+    return ("measure", "noise", *provinces, *region_header), rows
 
 
 def _legend(plan: Explanation) -> list[str]:

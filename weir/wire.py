@@ -148,6 +148,7 @@ def _charge(message: coordinator.Charge) -> Charge:
 def _node_plan(message: coordinator.NodePlan) -> NodePlan:
     part, prepared = message.fragment, message.prepared
     return NodePlan(
+        block=message.block,
         province=part.province,
         tables=tuple(part.tables),
         unit=part.unit,

@@ -183,7 +183,6 @@ def test_scaling_a_unit_down_does_not_round_its_mean_away() -> None:
     fragment = (
         plan("SELECT AVG(CASE WHEN kind = 'test' THEN 1 ELSE 0 END) FROM visits", max_rows=2)
         .blocks[0]
-        .blocks[0]
         .fragments["anhui"]
     )
     kinds = ["test", "checkup", "inpatient", "emergency", "outpatient"]

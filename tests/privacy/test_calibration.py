@@ -105,7 +105,6 @@ def test_the_predicted_standard_error_is_the_one_seen(delta: float) -> None:
     fragment = (
         plan("SELECT visit_date, COUNT(*), AVG(cost) FROM visits GROUP BY visit_date", delta=delta)
         .blocks[0]
-        .blocks[0]
         .fragments["anhui"]
     )
     for name, draws in _releases(fragment, draws=20_000).items():
