@@ -167,7 +167,18 @@ def _rows(session: Session, plan: Plan, blocks: Sequence[_MergedBlock]) -> tuple
         raise _after_release(fault) from None
     last = table.num_columns - 1
     names = [column.name for column in plan.rest.columns]
-    return table.select(range(last)).rename_columns(names), table.column(last)
+    columns = [_whole_numbers(column) for column in table.columns[:last]]
+    return pa.table(columns, names=names), table.column(last)
+
+
+def _whole_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """DuckDB's HUGEINT, the type of a SUM of integers, as int64 where it fits; Arrow has it as decimal."""
+    if not pa.types.is_decimal(column.type) or column.type.scale:
+        return column
+    try:
+        return column.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return column.cast(pa.float64())
 
 
 def _schema(block: Block) -> pa.Schema:

@@ -19,6 +19,7 @@ from privacy.catalog import Catalog, PrivateTable, PublicTable
 from privacy.errors import ConstructRefused, RowsRefused
 from privacy.positions import position_of, shown
 from privacy.rows.placing import own_parts, placed
+from privacy.split import refuse_rows
 
 MAX_BLOCKS = 16
 
@@ -127,6 +128,7 @@ class _Finder:
         if self._kinds.is_block(query):
             return self._lifted(query) if _needs_lifting(query) else self._named(query)
         if self._kinds.is_rows(query):
+            refuse_rows(query)
             raise _rows(query)
         return self._around(query)
 
@@ -171,14 +173,11 @@ class _Finder:
             outer.set("order", placed(order, place))
         for name in ("limit", "offset", "distinct"):
             outer.set(name, select.args.get(name))
-        inner = exp.Select(
-            expressions=[exp.alias_(node.copy(), name, quoted=True) for node, name in values.items()],
-            from_=select.args["from_"],
-            joins=select.args.get("joins"),
-            where=select.args.get("where"),
-            group=group,
-        )
-        outer.set("from_", exp.From(this=exp.Subquery(this=inner.copy(), alias=exp.to_identifier(_LIFTED))))
+        inner = select.copy()
+        for name in ("having", "qualify", "order", "limit", "offset", "distinct"):
+            inner.set(name, None)
+        inner.set("expressions", [exp.alias_(node.copy(), name, quoted=True) for node, name in values.items()])
+        outer.set("from_", exp.From(this=exp.Subquery(this=inner, alias=exp.to_identifier(_LIFTED))))
         return self._around(outer)
 
     def _around(self, select: exp.Select) -> exp.Select:

@@ -154,10 +154,17 @@ def error_bars(
     places, nothing = cells.to_numpy(), pa.nulls(rows.num_rows, pa.float64())
     found: list[tuple[pa.Array, ...]] = []
     for column, spread in zip(rows.columns, spreads, strict=True):
-        found.append((nothing,) * 3 if spread is None else _column(column, spread, places))
+        if spread is None or not _is_number(column.type):
+            found.append((nothing,) * 3)
+        else:
+            found.append(_column(column, spread, places))
     # The mark tells a noisy column from another even where there are no rows.
     fields = [pa.field(column.name, pa.float64(), metadata={"noisy": str(column.noisy).lower()}) for column in columns]
     return ErrorBars(*(pa.Table.from_arrays(list(part), schema=pa.schema(fields)) for part in zip(*found, strict=True)))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
 def _column(column: pa.ChunkedArray, spread: Spread, places: NDArray[np.int64]) -> tuple[pa.Array, ...]:

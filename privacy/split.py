@@ -85,7 +85,7 @@ def split(
         RequestRefused: a weight for a column that the answer does not have.
         QueryRefused: anything below or above the line that is not answered.
     """
-    _refuse_rows(select)
+    refuse_rows(select)
     select = inner_where_equal(select, catalog)
     relation = read_relation(select, Context(catalog, options.max_rows, options.max_groups, read_rows))
     if relation.owner is None:
@@ -116,7 +116,8 @@ def split(
     )
 
 
-def _refuse_rows(select: exp.Select) -> None:
+def refuse_rows(select: exp.Select) -> None:
+    """Raises: RowsRefused: nothing is aggregated; ConstructRefused: because a function is not known."""
     if select.args.get("group") or any(select.find_all(exp.AggFunc)):
         return
     unknown = next((found for found in select.find_all(exp.Anonymous) if found.name.upper() != "CLAMP"), None)

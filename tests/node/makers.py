@@ -149,10 +149,16 @@ def make_folder(path: Path, *, visits: str = VISITS, residents: str = RESIDENTS)
 
 
 def asked(
-    sql: str, *, epsilon: float = 1.0, province: str = "east", expires_unix_s: int = 2_000_000_000, **more: Any
+    sql: str,
+    *,
+    epsilon: float = 1.0,
+    province: str = "east",
+    block: str = MERGED,
+    expires_unix_s: int = 2_000_000_000,
+    **more: Any,
 ) -> Asked:
-    """What an honest coordinator sends for `sql`; with δ = 0 unless told otherwise, so that the noise is Laplace."""
+    """What an honest coordinator sends for a block of `sql`; with δ = 0 unless told otherwise, so that the noise is Laplace."""
     more = {"delta": 0.0} | more
     request = Request.new(sql, epsilon=epsilon, nonce="0" * 32, expires_unix_s=expires_unix_s, **more)
-    fragment = Planner(catalog()).plan(request).blocks[0].fragments[province]
-    return Asked(request.encode(), MERGED, fragment, catalog().digest)
+    fragment = Planner(catalog()).plan(request).asked[province][block]
+    return Asked(request.encode(), block, fragment, catalog().digest)

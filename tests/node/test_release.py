@@ -81,6 +81,37 @@ def releases(ledger: Ledger) -> Releases:
     )
 
 
+TWO = (
+    "SELECT (SELECT COUNT(*) FROM visits WHERE kind = 'inpatient') - (SELECT COUNT(*) FROM visits WHERE age > 50) AS d"
+)
+
+
+def test_blocks_of_one_query_are_checked_together_so_that_none_is_charged_where_not_all_fit(
+    releases: Releases, ledger: Ledger
+) -> None:
+    """Each of the two costs ε = 0.75 here, and 1 is left: either would fit alone."""
+    first = asked(TWO, epsilon=3.0)
+    assert first.fragment.epsilon == pytest.approx(0.75)
+    generous = replace(releases, guard=guard(epsilon_per_query=10.0))
+    for block in ("merged", "merged2"):
+        with pytest.raises(BudgetRefused):
+            generous.prepare(asked(TWO, epsilon=3.0, block=block))
+    assert ledger.balance().total.epsilon_spent == 0
+
+
+def test_a_query_limit_holds_for_all_blocks_together(releases: Releases) -> None:
+    with pytest.raises(RequestRefused, match="one query may spend at most"):
+        releases.prepare(asked(TWO, epsilon=5.0))  # 1.25 a block, 2.5 in all, of 2
+
+
+def test_a_block_that_was_released_is_free_beside_one_that_was_not(releases: Releases, ledger: Ledger) -> None:
+    releases.release(asked(TWO, epsilon=1.6))
+    assert releases.prepare(asked(TWO, epsilon=1.6)).already_released
+    assert not releases.prepare(asked(TWO, epsilon=1.6, block="merged2")).already_released
+    releases.release(asked(TWO, epsilon=1.6, block="merged2"))
+    assert ledger.balance().total.epsilon_spent == pytest.approx(0.8)
+
+
 def test_a_release_is_charged_stored_and_the_same_again_free(releases: Releases) -> None:
     first, second = releases.release(asked(SQL)), releases.release(asked(SQL))
     assert (first.epsilon_charged, first.already_released) == (0.5, False)
