@@ -52,11 +52,7 @@ def read_blocks(query: exp.Query, catalog: Catalog) -> Around:
     finder = _Finder(catalog)
     around = finder.above(query)
     if not finder.blocks:
-        raise ConstructRefused(
-            "The query reads public tables only",
-            remedy="Public tables are in the catalog, free of noise: see `weir catalog`.",
-            position=position_of(query),
-        )
+        raise _nothing_private(query, catalog)
     assert isinstance(around, exp.Query)
     return Around(around, {name: block for block, name in finder.blocks.items()})
 
@@ -262,6 +258,17 @@ def _with(node: exp.Expr, **changes: exp.Expr) -> exp.Expr:
     for name, value in changes.items():
         changed.set(name, value)
     return changed
+
+
+def _nothing_private(query: exp.Query, catalog: Catalog) -> ConstructRefused:
+    table = query.find(exp.Table)
+    if table is None:
+        return ConstructRefused("The query reads no table", remedy=f"Tables are {', '.join(catalog.tables)}.")
+    return ConstructRefused(
+        "The query reads public tables only",
+        remedy="Public tables are in the catalog, free of noise: see `weir catalog`.",
+        position=position_of(table),
+    )
 
 
 def _rows(node: exp.Expr) -> RowsRefused:

@@ -37,6 +37,7 @@ from privacy.errors import (
     RequestRefused,
     WeirError,
 )
+from privacy.fragment import MERGED
 from privacy.planner import Planner
 from privacy.request import Request
 from protos.weir.v1 import node_pb2, node_pb2_grpc
@@ -149,7 +150,7 @@ def request(sql: str = SQL, *, epsilon: float = 1.0, **fields: Any) -> Request:
 
 def honest(sql: str = SQL, *, province: str = "east", **fields: Any) -> node_pb2.FragmentRequest:
     asked = request(sql, **fields)
-    return fragment_request(asked.encode(), PLANNER.plan(asked).blocks[0].fragments[province], STANDARD.digest)
+    return fragment_request(asked.encode(), MERGED, PLANNER.plan(asked).blocks[0].fragments[province], STANDARD.digest)
 
 
 def with_json(message: node_pb2.FragmentRequest, **changes: Any) -> node_pb2.FragmentRequest:

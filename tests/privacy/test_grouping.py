@@ -34,14 +34,14 @@ def planned(clause: str, items: str = "COUNT(*)") -> Plan:
 def test_grouping_sets(clause: str, keys: list[str], sets: tuple[tuple[int, ...], ...]) -> None:
     found = planned(clause)
     labels = [key.label.replace("visits.", "") for key in found.blocks[0].fragments["anhui"].keys]
-    assert (labels, found.rest.grouping_sets) == (keys, sets)
+    assert (labels, found.blocks[0].grouping_sets) == (keys, sets)
 
 
 def test_positions_and_aliases_stand_for_items() -> None:
     items = "age // 10 AS decade, kind, COUNT(*)"
     for clause in ("ROLLUP (1, 2)", "ROLLUP (decade, 2)", "ROLLUP (age // 10, kind)"):
         assert planned(clause, items) == planned("ROLLUP (decade, kind)", items)
-    assert planned("GROUPING SETS ((1, (2)), ())", items).rest.grouping_sets == ((0, 1), ())
+    assert planned("GROUPING SETS ((1, (2)), ())", items).blocks[0].grouping_sets == ((0, 1), ())
 
 
 def test_a_node_is_asked_for_the_finest_groups_only() -> None:

@@ -91,10 +91,10 @@ def test_bounded_attacks_are_planned_or_refused_without_looking_at_data(attack: 
         ("SELECT COUNT(*) FROM visits WHERE age", ConstructRefused, Position(1, 35), "condition"),
         ("SELECT COUNT(*) FROM visits WHERE kind = 3", ConstructRefused, Position(1, 35), "VARCHAR and BIGINT"),
         ("SELECT COUNT(*) FROM visits WHERE visit_date > '2024-13-01'", ConstructRefused, Position(1, 48), "no date"),
-        ("SELECT DISTINCT kind FROM visits", ConstructRefused, None, "DISTINCT"),
+        ("SELECT DISTINCT kind FROM visits", RowsRefused, Position(1, 17), "returns rows"),
         ("SELECT COUNT(*) FROM hospitals", ConstructRefused, Position(1, 22), "public"),
         ("SELECT COUNT(*)", ConstructRefused, None, "no table"),
-        ("SELECT COUNT(*) OVER () FROM visits", ConstructRefused, Position(1, 8), "WINDOW"),
+        ("SELECT COUNT(*) OVER () FROM visits", RowsRefused, Position(1, 8), "gives rows"),
         (
             "SELECT COUNT(*), (SELECT content FROM read_text('/etc/passwd')) FROM visits",
             ConstructRefused,

@@ -16,14 +16,14 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
+import privacy.block_planner
 import privacy.error_bars
-import privacy.planner
 from coordinator.above import Computed, computed
 from coordinator.merge import merge
 from coordinator.rest import RestEngine
 from privacy.catalog import parse_catalog
 from privacy.error_bars import LEAST_DRAWS
-from privacy.fragment import Fragment, Mechanism, Plan
+from privacy.fragment import MERGED, Fragment, Mechanism, Plan
 from privacy.noise import noisy
 from privacy.planner import Planner
 from privacy.request import Request
@@ -126,7 +126,7 @@ def planned(case: Case, mechanism: Mechanism, monkeypatch: pytest.MonkeyPatch) -
     def error(fragments: dict[str, Fragment], _: object) -> float:
         return float(any(part.charge.epsilon > 0 for part in fragments.values()) == (mechanism == "gaussian"))
 
-    monkeypatch.setattr(privacy.planner, "_error", error)
+    monkeypatch.setattr(privacy.block_planner, "_error", error)
     request = Request.new(case.sql, epsilon=case.epsilon, delta=1e-6, nonce="0" * 32, expires_unix_s=2**40)
     plan = Planner(parse_catalog(CATALOG, source="clinic.toml")).plan(request)
     found = {measure.mechanism for fragment in plan.blocks[0].fragments.values() for measure in fragment.measures}
@@ -138,9 +138,11 @@ def seen(node: LocalNode, plan: Plan, *, copies: int = COPIES) -> Seen:
     """`copies` answers of fresh noise."""
     exact = {name: node.exact(part) for name, part in plan.blocks[0].fragments.items()}
     wide = {name: repeated(part, copies) for name, part in plan.blocks[0].fragments.items()}
-    releases = {name: noisy(part, repeated_rows(exact[name], copies)) for name, part in wide.items()}
+    releases = {name: {MERGED: noisy(part, repeated_rows(exact[name], copies))} for name, part in wide.items()}
     rest = RestEngine(threads=1)
-    result = computed(rest, replace(plan, fragments=wide), releases, seed=copies, timeout_s=120)
+    result = computed(
+        rest, replace(plan, blocks=(replace(plan.blocks[0], fragments=wide),)), releases, seed=copies, timeout_s=120
+    )
     silent = {name: without_noise(part) for name, part in wide.items()}
     true = {name: noisy(part, repeated_rows(exact[name], copies)) for name, part in silent.items()}
     with rest.session(timeout_s=60) as session:

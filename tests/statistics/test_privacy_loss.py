@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 import node.views
-import privacy.planner
+import privacy.block_planner
 from privacy.accounting import Charge, zcdp_rho
 from privacy.catalog import Catalog, parse_catalog
 from privacy.fragment import Fragment, Plan
@@ -65,7 +65,7 @@ def planned(sql: str, mechanism: Mechanism, monkeypatch: pytest.MonkeyPatch, *, 
     def error(fragments: dict[str, Fragment], _: object) -> float:
         return float(any(measure.mechanism != mechanism for part in fragments.values() for measure in part.measures))
 
-    monkeypatch.setattr(privacy.planner, "_error", error)
+    monkeypatch.setattr(privacy.block_planner, "_error", error)
     delta = DELTA if mechanism == "gaussian" else 0.0
     # About ε = 1.5 or ρ = 1 at one node: where 20,000 releases tell most.
     wanted = epsilon or (1.5 if mechanism == "laplace" else 5.0) * (2 if "visits" in sql else 1)

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-import privacy.planner
+import privacy.block_planner
 from privacy.catalog import Catalog, parse_catalog
 from privacy.errors import InternalError
 from privacy.fragment import Fragment, Measure, Mechanism, Threshold
@@ -85,7 +85,7 @@ def _plan(mechanism: Mechanism, epsilon: float) -> Fragment:
         return float(any(part.measures[0].mechanism != mechanism for part in fragments.values()))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(privacy.planner, "_error", error)
+        patch.setattr(privacy.block_planner, "_error", error)
         return _planner(mechanism).plan(request).blocks[0].fragments["east"]
 
 
