@@ -17,6 +17,8 @@ from privacy.grouping import expand_positions
 from privacy.positions import position_of, shown
 from privacy.rows.placing import own_parts
 
+MAX_SELECTS = 64
+
 
 def bind(query: exp.Query, catalog: Catalog) -> exp.Query:
     """`query` with every column qualified by its table's alias, aliases in GROUP BY and HAVING expanded.
@@ -44,6 +46,7 @@ def bind(query: exp.Query, catalog: Catalog) -> exp.Query:
         message = str(fault).partition(". Line")[0].splitlines()[0]
         raise NameRefused(message, remedy="Qualify columns by their table, for example v.kind.") from None
     _put_common_tables_in_place(bound)
+    _refuse_many(bound)
     assert isinstance(bound, exp.Query)
     return bound
 
@@ -80,6 +83,8 @@ def _columns(node: exp.Expr, scope: Scope, catalog: Catalog) -> list[str] | None
     """The columns of what stands in FROM."""
     if isinstance(node, exp.Subquery):
         inner = node.this
+        if node.alias_column_names:
+            return list(node.alias_column_names)
         return _selected(inner) if isinstance(inner, exp.Query) else None
     if not isinstance(node, exp.Table) or not isinstance(node.this, exp.Identifier):
         raise ConstructRefused(
@@ -179,8 +184,21 @@ def _put_common_tables_in_place(query: exp.Expr) -> None:
         made: dict[str, exp.Expr] = {}
         for cte in with_.expressions:
             _name_in_place(cte.this, made)
+            _refuse_many(cte.this)
             made[cte.alias] = cte.this
         _name_in_place(holder, made)
+        _refuse_many(query)
+
+
+def _refuse_many(query: exp.Expr) -> None:
+    """A common table stands as often as it is named, so that their number could double with each line."""
+    selects = list(query.find_all(exp.Select))
+    if len(selects) > MAX_SELECTS:
+        raise ConstructRefused(
+            f"The query has more than {MAX_SELECTS} SELECTs, counting each use of a WITH table",
+            remedy="Ask for parts of it one at a time.",
+            position=position_of(selects[0]),
+        )
 
 
 def _name_in_place(node: exp.Expr, made: Mapping[str, exp.Expr]) -> None:

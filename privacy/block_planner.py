@@ -242,7 +242,7 @@ def _fragment(cut: Split, request: Request, province: str, cells: Cells, spendab
     bounding = choose_bounding(cut.relation, cut.keys, cells=groups)
     return Fragment(
         province=province,
-        tables=cut.relation.owned.tables,
+        tables=cut.relation.tables,
         unit=cut.relation.owned.unit,
         relation=_relation_sql(cut, province, bounding),
         keys=tuple(Key(key.name, key.reading.facts.type, key.label) for key in cut.keys),

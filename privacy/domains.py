@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -72,13 +72,29 @@ class _Component:
 
 @dataclass(frozen=True)
 class _Place:
-    """A relation as the node of a province sees it."""
+    """A relation as the node of a province sees it.
+
+    Attributes:
+        known: what was found of arms in it, which are asked about at each level of sub-queries again.
+    """
 
     relation: Relation
     province: str
+    known: dict[tuple[int, tuple[str, ...]], _Listed | None] = field(default_factory=dict)
+
+    def within(self, arm: Arm) -> _Place:
+        return _Place(arm.relation, self.province, self.known)
 
     def seen(self, node: exp.Expr) -> exp.Expr:
         return in_province(grouped(node.copy()), self.province)
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """A SELECT of all values that some columns can have, and at most how many those are."""
+
+    sql: str
+    most: int
 
 
 class Domains:
@@ -122,7 +138,7 @@ class Domains:
         Raises:
             DomainRefused: a key without a public domain, or too many cells.
         """
-        sql = self._enumeration(_Place(relation, province), {f"k{number}": key for number, key in enumerate(keys)})
+        sql = self._enumeration(_Place(relation, province), {f"k{number}": key for number, key in enumerate(keys)}).sql
         limit = MAX_CELLS // max(1, measures)
         cells = self._run(sql, limit)
         if cells.count > limit:
@@ -151,7 +167,7 @@ class Domains:
                 self._cache.popitem(last=False)
         return cells
 
-    def _enumeration(self, place: _Place, named: dict[str, exp.Expr]) -> str:
+    def _enumeration(self, place: _Place, named: dict[str, exp.Expr]) -> _Listed:
         """SELECT of every combination of values that the expressions `named` can have."""
         truths: dict[str, tuple[exp.Expr, bool]] = {}
         components: list[_Component] = []
@@ -163,8 +179,9 @@ class Domains:
         constant = [part.sql(dialect="duckdb") for part in conditions if not part.find(exp.Column, exp.Query)]
         where = f" WHERE {' AND '.join(f'({part})' for part in constant)}" if constant else ""
         if not parts:
-            return f"SELECT 1 AS one{where}"
-        return f"SELECT {_quoted(named)} FROM {' CROSS JOIN '.join(f'({part})' for part in parts)}{where}"
+            return _Listed(f"SELECT 1 AS one{where}", 1)
+        sources = " CROSS JOIN ".join(f"({part.sql})" for part in parts)
+        return _Listed(f"SELECT {_quoted(named)} FROM {sources}{where}", math.prod(part.most for part in parts))
 
     def _enumerable(
         self, place: _Place, node: exp.Expr, original: exp.Expr, truths: dict[str, tuple[exp.Expr, bool]]
@@ -204,16 +221,18 @@ class Domains:
             return f"{source.origin}.{column.name}" in self._sizes
         if _is_listed(source.columns[column.name].facts):
             return True
-        return all(self._arm_has_domain(arm, column.name, place.province) for arm in source.origin)
+        return all(self._of_arm(place.within(arm), arm, [column.name]) is not None for arm in source.origin)
 
-    def _arm_has_domain(self, arm: Arm, name: str, province: str) -> bool:
-        if name not in arm.items:
-            return False
-        try:
-            self._enumeration(_Place(arm.relation, province), {name: arm.items[name]})
-        except DomainRefused:
-            return False
-        return True
+    def _of_arm(self, place: _Place, arm: Arm, names: Sequence[str]) -> _Listed | None:
+        """Every combination of values that these columns of an arm can have; None where nobody can list them."""
+        asked = (id(arm), tuple(names))
+        if asked not in place.known:
+            try:
+                items = {name: arm.items[name] for name in names}
+                place.known[asked] = self._enumeration(place, items)
+            except (DomainRefused, KeyError):
+                place.known[asked] = None
+        return place.known[asked]
 
     def _component(self, place: _Place, name: str, key: exp.Expr, original: exp.Expr) -> _Component:
         found = _Component(keys={name: key})
@@ -252,35 +271,60 @@ class Domains:
         component: _Component,
         truths: dict[str, tuple[exp.Expr, bool]],
         conditions: Iterable[exp.Expr],
-    ) -> str:
-        self._check_product(place.relation, component)
+    ) -> _Listed:
+        nested = {
+            alias: self._listed(place, place.relation.source(alias), sorted(columns))
+            for alias, columns in component.aliases.items()
+            if isinstance(place.relation.source(alias).origin, tuple)
+        }
+        most = self._product(place.relation, component, nested)
         items = ", ".join(f'{key.sql(dialect="duckdb")} AS "{name}"' for name, key in component.keys.items())
-        sources = self._sources(place, component, truths)
+        sources = self._sources(place.relation, component, nested, truths)
         kept = [part.sql(dialect="duckdb") for part in conditions if _decides(place.relation, component, part)]
         where = f" WHERE {' AND '.join(f'({part})' for part in kept)}" if kept else ""
-        return f"SELECT DISTINCT {items}{' FROM ' if sources else ''}{sources}{where}"
+        return _Listed(f"SELECT DISTINCT {items}{' FROM ' if sources else ''}{sources}{where}", most)
 
-    def _check_product(self, relation: Relation, component: _Component) -> None:
+    def _product(self, relation: Relation, component: _Component, nested: Mapping[str, _Listed]) -> int:
+        """How many combinations of values a component tries.
+
+        Raises:
+            DomainRefused: too many.
+        """
         columns = [f"{relation.source(alias).origin}.{column}" for alias, column in component.columns]
-        size = math.prod(self._sizes[column] for column in columns)
+        sizes = [*(self._sizes[column] for column in columns), *(one.most for one in nested.values())]
+        size = math.prod(sizes)
         if size * 3 ** len(component.truths) > _LARGEST_PRODUCT:
-            names = ", ".join(sorted(column for _, column in component.columns))
+            names = {column for _, column in component.columns} | {
+                name for alias in nested for name in component.aliases[alias]
+            }
             raise DomainRefused(
-                f"The keys combine {size:,} values of {names}; that is too many to list",
+                f"The keys combine {size:,} values of {', '.join(sorted(names))}; that is too many to list",
                 remedy="Use fewer columns in one key, or group by them one by one.",
             )
+        public = [relation.source(alias).origin for alias in component.aliases]
+        rows = [len(table.rows) for table in public if isinstance(table, PublicTable)]
+        return min(math.prod([size, 3 ** len(component.truths), *rows]), _LARGEST_PRODUCT)
 
-    def _sources(self, place: _Place, component: _Component, truths: dict[str, tuple[exp.Expr, bool]]) -> str:
-        relation, listed = place.relation, dict[str, str]()
+    def _sources(
+        self,
+        relation: Relation,
+        component: _Component,
+        nested: Mapping[str, _Listed],
+        truths: dict[str, tuple[exp.Expr, bool]],
+    ) -> str:
+        listed: dict[str, str] = {}
+        columns = {alias: sorted(found) for alias, found in component.aliases.items()}
         for alias in sorted({alias for alias, _ in component.columns}):
             names = sorted(column for table, column in component.columns if table == alias)
             tables = " CROSS JOIN ".join(f'"{relation.source(alias).origin}.{name}"' for name in names)
             listed[alias] = f"SELECT {_quoted(names)} FROM {tables}"
-        for alias, columns in component.aliases.items():
-            if isinstance(relation.source(alias).origin, tuple):
-                listed[alias] = self._listed(relation.source(alias), sorted(columns), place.province)
-        optional = {join.source.alias for join in relation.joins if join.optional}
-        sources = [f'({_or_nothing(sql) if alias in optional else sql}) AS "{alias}"' for alias, sql in listed.items()]
+            columns[alias] = names
+        listed |= {alias: found.sql for alias, found in nested.items()}
+        for join in relation.joins:
+            alias = join.source.alias
+            if join.optional and alias in listed:
+                listed[alias] = _or_nothing(listed[alias], columns[alias])
+        sources = [f'({sql}) AS "{alias}"' for alias, sql in listed.items()]
         sources += [
             f"{_TRUTH_OR_NULL if truths[name][1] else _TRUTH} AS {name}(t)" for name in sorted(component.truths)
         ]
@@ -288,19 +332,32 @@ class Domains:
         joins = [join.sql.sql(dialect="duckdb") for join in public if join.source.alias in component.aliases]
         return " CROSS JOIN ".join(sources) + "".join(f" {join}" for join in joins)
 
-    def _listed(self, source: Source, names: Sequence[str], province: str) -> str:
-        """SELECT of every combination of values that columns of a sub-query can have."""
+    def _listed(self, place: _Place, source: Source, names: Sequence[str]) -> _Listed:
+        """Every combination of values that columns of a sub-query can have."""
         assert isinstance(source.origin, tuple)
         ranges = [name for name in names if _is_listed(source.columns[name].facts)]
         parts = [_range(name, source.columns[name].facts) for name in ranges]
         others = [name for name in names if name not in ranges]
         if others:
-            arms = [
-                self._enumeration(_Place(arm.relation, province), {name: arm.items[name] for name in others})
-                for arm in source.origin
-            ]
-            parts.append(" UNION ".join(f"SELECT {_quoted(others)} FROM ({arm})" for arm in arms))
-        return f"SELECT {_quoted(names)} FROM {' CROSS JOIN '.join(f'({part})' for part in parts)}"
+            arms = [self._by_arm(place.within(arm), arm, source, others) for arm in source.origin]
+            together = " UNION ".join(f"SELECT {_quoted(others)} FROM ({arm.sql})" for arm in arms)
+            parts.append(_Listed(together, sum(arm.most for arm in arms)))
+        return _crossed(names, parts)
+
+    def _by_arm(self, place: _Place, arm: Arm, source: Source, names: Sequence[str]) -> _Listed:
+        """The same for one SELECT; values that come from different rows may meet in any way."""
+        apart = [name for name in names if name in arm.apart]
+        joint = [name for name in names if name not in arm.apart]
+        parts: list[_Listed] = []
+        for group in [*([joint] if joint else []), *([name] for name in apart)]:
+            found = self._of_arm(place, arm, group)
+            if found is None:
+                raise DomainRefused(
+                    f"`{group[0]}` has no public domain", remedy="Group by columns with a code list or bounds."
+                )
+            missing = group[0] in arm.apart and source.columns[group[0]].facts.nullable
+            parts.append(_Listed(_or_nothing(found.sql, group), found.most + 1) if missing else found)
+        return _crossed(names, parts)
 
 
 def _decides(relation: Relation, component: _Component, part: exp.Expr) -> bool:
@@ -323,18 +380,34 @@ def _is_listed(facts: Facts) -> bool:
     return few or facts.type == "BOOLEAN"
 
 
-def _range(name: str, facts: Facts) -> str:
+def _range(name: str, facts: Facts) -> _Listed:
     """SELECT of all values that the facts allow."""
     if facts.type == "BOOLEAN":
-        values = "SELECT FALSE AS v UNION ALL SELECT TRUE"
+        values, most = "SELECT FALSE AS v UNION ALL SELECT TRUE", 3
     else:
         values = f"SELECT UNNEST(RANGE({facts.low}, {facts.high} + 1))::BIGINT AS v"
-    return f'SELECT v AS "{name}" FROM ({values}{" UNION ALL SELECT NULL" if facts.nullable else ""})'
+        most = int(facts.high - facts.low) + 2
+    return _Listed(f'SELECT v AS "{name}" FROM ({values}{" UNION ALL SELECT NULL" if facts.nullable else ""})', most)
 
 
-def _or_nothing(sql: str) -> str:
+def _crossed(names: Sequence[str], parts: Sequence[_Listed]) -> _Listed:
+    """Every combination of the parts' rows.
+
+    Raises:
+        DomainRefused: too many.
+    """
+    most = math.prod(part.most for part in parts)
+    if most > _LARGEST_PRODUCT:
+        raise DomainRefused(
+            f"The keys combine {most:,} values of {', '.join(names)}; that is too many to list",
+            remedy="Use fewer columns in one key, or group by them one by one.",
+        )
+    return _Listed(f"SELECT {_quoted(names)} FROM {' CROSS JOIN '.join(f'({part.sql})' for part in parts)}", most)
+
+
+def _or_nothing(sql: str, names: Sequence[str]) -> str:
     """`sql`, and a row of NULLs."""
-    return f"{sql} UNION ALL SELECT n.* FROM (SELECT 1) LEFT JOIN ({sql} LIMIT 1) AS n ON FALSE"
+    return f"SELECT {_quoted(names)} FROM ({sql}) UNION ALL SELECT {', '.join(['NULL'] * len(names))}"
 
 
 def _quoted(names: Iterable[str]) -> str:

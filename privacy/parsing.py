@@ -9,6 +9,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from privacy.errors import ConstructRefused, Position, SyntaxRefused
+from privacy.growth import refuse_growth
 from privacy.positions import position_of, shown
 
 # sqlglot warns on a logger before it falls back to Command, which is refused below with an error of our own.
@@ -45,6 +46,7 @@ def parse(sql: str) -> exp.Expr:
         if select.args.get("kind") or select.args.get("hint"):
             raise _clause("kind", select)
     _refuse_long_texts(statement)
+    refuse_growth(statement)
     return statement
 
 

@@ -47,6 +47,10 @@ def if_(reader: Reader, node: exp.If) -> Reading:
 
 
 def coalesce(reader: Reader, node: exp.Coalesce) -> Reading:
+    first, *others = (reader.read(part) for part in (node.this, *node.expressions))
+    kinds = {reading.facts.identifier for reading in others}
+    if first.facts.identifier and not first.facts.nullable and kinds == {first.facts.identifier}:
+        return first  # USING makes this of the identifiers of two tables
     readings = [reader.value(part) for part in (node.this, *node.expressions)]
     parts = [reading.facts for reading in readings]
     sql = exp.Coalesce(this=readings[0].sql, expressions=[reading.sql for reading in readings[1:]])

@@ -21,7 +21,8 @@ class Facts:
         low, high: least and greatest value of a number; of a DATE as proleptic ordinal; ±inf where unbounded. Where
             both are finite the value is finite on every row: no NaN, no ∞.
         nullable: whether it may be NULL.
-        identifier: it is the privacy unit's own identifier, which may be compared and nothing else.
+        identifier: whose own identifier it is, for example `person`, which may be compared and nothing else; empty
+            where it is none.
         narrow: DuckDB would compute it as a 32-bit INTEGER, so arithmetic on it must be widened first.
     """
 
@@ -29,7 +30,7 @@ class Facts:
     low: Number = -math.inf
     high: Number = math.inf
     nullable: bool = False
-    identifier: bool = False
+    identifier: str = ""
     narrow: bool = False
 
     def __post_init__(self) -> None:

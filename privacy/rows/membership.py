@@ -49,21 +49,17 @@ class Memberships:
     def joined(self, node: exp.Join) -> exp.Expr:
         """SEMI JOIN or ANTI JOIN, as a condition."""
         on = node.args.get("on")
-        if on is None or node.side:
+        if on is None or {name for name, value in node.args.items() if value} - {"this", "kind", "on"}:
             raise _not_of_the_unit(node)
         query = exp.Select(from_=exp.From(this=node.this.copy()))
         found = self._exists(query, node, [on]).sql
         return exp.Not(this=found) if node.kind == "ANTI" else found
 
     def _in(self, node: exp.In) -> Reading:
-        from privacy.rows.relation import is_unit
-
-        value, query = Reader(self._resolve).read(node.this), node.args["query"].unnest()
-        if not is_unit(value):
-            raise _not_of_the_unit(node)
-        source = self._context.read_rows(query, self._context)
+        value = Reader(self._resolve).read(node.this)
+        source = self._context.read_rows(node.args["query"], self._context)
         columns = [known for name, known in source.columns.items() if name != UNIT]
-        if len(columns) != 1 or not columns[0].facts.identifier or columns[0].facts.nullable:
+        if len(columns) != 1 or not _identify_alike(columns[0].facts, value.facts):
             raise _not_of_the_unit(node)
         same = exp.EQ(this=source.column(UNIT), expression=value.sql)
         select = exp.Select(expressions=[exp.Literal.number(1)], from_=exp.From(this=source.aliased))
@@ -71,9 +67,10 @@ class Memberships:
         return Reading(exp.Exists(this=select), Facts("BOOLEAN"))
 
     def _exists(self, query: exp.Select, node: exp.Expr, more: list[exp.Expr]) -> Reading:
+        from privacy.rows.per_unit import has_aggregates
         from privacy.rows.relation import conjuncts_of, read_relation
 
-        if {name for name, value in query.args.items() if value} - _CLAUSES:
+        if {name for name, value in query.args.items() if value} - _CLAUSES or has_aggregates(query):
             raise _not_of_the_unit(node)
         relation = read_relation(query, self._context, outer=self._resolve, conjuncts=more)
         where = query.args.get("where")
@@ -86,13 +83,17 @@ class Memberships:
 
 def _is_own(part: exp.Expr, reader: Reader, inner: set[str]) -> bool:
     """Whether it says that a row within and the row around are of the same unit."""
-    from privacy.rows.relation import is_unit
-
     if not isinstance(part, exp.EQ):
         return False
-    sides = [reader.read(side) for side in (part.left, part.right) if isinstance(side, exp.Column)]
-    places = [side.sql.table in inner for side in sides if isinstance(side.sql, exp.Column)]
-    return sorted(places) == [False, True] and all(map(is_unit, sides))
+    left, right = (reader.read(side) for side in (part.left, part.right))
+    places = [side.sql.table in inner for side in (left, right) if isinstance(side.sql, exp.Column)]
+    return sorted(places) == [False, True] and _identify_alike(left.facts, right.facts)
+
+
+def _identify_alike(one: Facts, other: Facts) -> bool:
+    """Whether both are identifiers of units of one kind, on every row, so that equal ones are of one unit."""
+    here = one.identifier and not (one.nullable or other.nullable)
+    return bool(here) and (one.identifier, one.type) == (other.identifier, other.type)
 
 
 def _not_of_the_unit(node: exp.Expr) -> ConstructRefused:

@@ -35,10 +35,17 @@ def _leaves_out_empty(select: exp.Select, alias: str) -> bool:
     """Whether all that looks at `alias` is aggregates of its plain columns."""
     parts = [part for name in ("expressions", "having", "order") for part in _listed(select.args.get(name))]
     aggregates = [node for part in parts for node in own_parts(part) if isinstance(node, exp.AggFunc)]
-    if not all(isinstance(node.this, exp.Column) and node.this.table == alias for node in aggregates):
+    values = [_value(node) for node in aggregates]
+    if not all(isinstance(value, exp.Column) and value.table == alias for value in values):
         return False
     others = [*_listed(select.args.get("where")), *_listed(select.args.get("group"))]
     return not any(column.table == alias for part in others for column in part.find_all(exp.Column))
+
+
+def _value(aggregate: exp.Expr) -> object:
+    """What it looks at: `x` of `COUNT(x)` and of `COUNT(DISTINCT x)`."""
+    inner = aggregate.this
+    return inner.expressions[0] if isinstance(inner, exp.Distinct) and len(inner.expressions) == 1 else inner
 
 
 def _listed(value: object) -> list[exp.Expr]:

@@ -33,7 +33,7 @@ class Aggregated:
     Attributes:
         reading: in total form.
         grid: of a DOUBLE that is made of whole steps.
-        listed: an expression over one row whose values are all that the aggregate can have.
+        listed: an expression over one row whose values, or NULL, are all that the aggregate can have.
     """
 
     reading: Reading
@@ -68,8 +68,10 @@ class Rows:
 
 
 def has_aggregates(select: exp.Select) -> bool:
-    """Whether a SELECT aggregates the rows of its FROM."""
-    parts = [*select.expressions, *([select.args["having"]] if select.args.get("having") else [])]
+    """Whether a SELECT makes groups of the rows of its FROM."""
+    if select.args.get("group") or select.args.get("having"):
+        return True
+    parts = select.expressions
     return any(_aggregate(node) for part in parts for node in _outside_windows(part))
 
 
@@ -125,9 +127,10 @@ def group_by_unit(select: exp.Select, relation: Relation, context: Context) -> t
         selected | {name: one.reading.sql for name, one in made.items()}, grouped_by=list(selected.values())
     )
     unit = relation.column(relation.unit)
-    source = Source(context.alias("sub"), sql, {**columns, UNIT: unit}, UNIT, owner, (Arm(relation, listed),))
+    arm = Arm(relation, listed, apart=frozenset(made))
+    source = Source(context.alias("sub"), sql, {**columns, UNIT: unit}, UNIT, owner, (arm,))
     rest = exp.Select(expressions=items, distinct=select.args.get("distinct"), qualify=_placed_in(select, place))
-    return rest, relation_over(source, _GROUPED, conjuncts)
+    return rest, relation_over(source, _GROUPED, conjuncts, context)
 
 
 def _placed_in(select: exp.Select, place: Callable[[exp.Expr], exp.Column | None]) -> exp.Expr | None:
@@ -172,7 +175,9 @@ def _count(rows: Rows, node: exp.Expr) -> Aggregated:
     every = isinstance(node.this, exp.Star)
     reading = None if every else rows.relation.reader.read(node.this)
     counted = exp.Count(this=reading.sql if reading else exp.Star())
-    least = 1 if rows.kept is None and (reading is None or not reading.facts.nullable) else 0
+    # A column that should not be NULL may still hold one (node/views.py).
+    sure = rows.kept is None and (reading is None or is_unit(reading))
+    least = 1 if sure else 0
     return Aggregated(Reading(rows.held(rows.filtered(counted), 0, rows.most), Facts("BIGINT", least, rows.most)))
 
 
@@ -185,7 +190,9 @@ def _count_distinct(rows: Rows, node: exp.Expr) -> Aggregated:
 
 
 def _count_if(rows: Rows, node: exp.Expr) -> Aggregated:
-    counted = exp.CountIf(this=condition(rows.relation.reader, node.this).sql)
+    # Of no rows COUNT_IF is NULL in DuckDB, and a count of NULLs is 0.
+    test = condition(rows.relation.reader, node.this).sql
+    counted = exp.Count(this=exp.Case(ifs=[exp.If(this=test, true=number(1))]))
     return Aggregated(Reading(rows.held(rows.filtered(counted), 0, rows.most), Facts("BIGINT", 0, rows.most)))
 
 

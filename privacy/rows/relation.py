@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from sqlglot import exp
 
 from privacy.catalog import PROVINCE, Catalog, PublicTable
-from privacy.errors import ConstructRefused
+from privacy.errors import ConstructRefused, NameRefused, RowsRefused
 from privacy.expressions import Facts, Reader, Reading
 from privacy.expressions.comparisons import condition
 from privacy.expressions.reader import Resolve
 from privacy.positions import position_of, shown
 from privacy.rows.placing import column_at
 from privacy.rows.source import (
+    LARGEST_LIMIT,
     Owner,
     Source,
     SourceColumn,
@@ -36,6 +37,7 @@ class Context:
         max_rows, max_groups: of the request, which may lower the catalog's limits.
         read_rows: reads a sub-query of FROM (privacy/rows/subquery.py).
         taken: how many sources have each name.
+        private: the private tables that are read, in order.
     """
 
     catalog: Catalog
@@ -43,6 +45,7 @@ class Context:
     max_groups: int | None
     read_rows: Callable[[exp.Expr, Context], Source]
     taken: Counter[str] = field(default_factory=Counter)
+    private: dict[str, None] = field(default_factory=dict)
 
     def alias(self, name: str) -> str:
         """A name that no other source of the query has."""
@@ -74,6 +77,7 @@ class Relation:
         conditions: the conjuncts of WHERE, in total form.
         owner: whose rows they are; None where they are public.
         reader: reads expressions over the names that the researcher gave to the sources.
+        context: of the query that they belong to.
     """
 
     first: Source
@@ -81,6 +85,12 @@ class Relation:
     conditions: tuple[exp.Expr, ...]
     owner: Owner | None
     reader: Reader
+    context: Context
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The private tables that the query reads, those too that rows are only tested against."""
+        return tuple(self.context.private)
 
     @property
     def owned(self) -> Owner:
@@ -132,8 +142,9 @@ class Relation:
         )
         if self.conditions:
             query.set("where", exp.Where(this=exp.and_(*(part.copy() for part in self.conditions), copy=False)))
-        if grouped_by:
-            query.set("group", exp.Group(expressions=[node.copy() for node in grouped_by]))
+        if grouped_by:  # constants tell no rows apart, and `GROUP BY 7` would be the seventh column
+            keys = [node.copy() for node in grouped_by if _varies(node)]
+            query.set("group", exp.Group(expressions=keys))
         return query
 
 
@@ -155,11 +166,33 @@ def read_relation(
     return _Joiner(select, context, outer, conjuncts).relation()
 
 
-def relation_over(source: Source, name: str, conjuncts: Iterable[exp.Expr]) -> Relation:
+def relation_over(source: Source, name: str, conjuncts: Iterable[exp.Expr], context: Context) -> Relation:
     """The rows of one source, which expressions call `name`, where `conjuncts` hold."""
-    reader = Reader(lambda column: _known(column, {name: source}, set(), None))
+
+    def resolve(column: exp.Column) -> Reading:
+        if column.table == name:
+            return _known(column, {name: source}, set(), None)
+        raise RowsRefused(
+            f"`{shown(column)}` is neither a key of the GROUP BY around it nor inside an aggregate",
+            remedy=f"Add it to that GROUP BY, or aggregate it: MIN({shown(column)}).",
+            position=position_of(column),
+        )
+
+    reader = Reader(resolve, subquery=_refuse_test)
     conditions = tuple(condition(reader, part).sql for part in conjuncts)
-    return Relation(source, (), conditions, source.owner, reader)
+    return Relation(source, (), conditions, source.owner, reader, context)
+
+
+def _varies(node: exp.Expr) -> bool:
+    return any(not is_province(column) for column in node.find_all(exp.Column))
+
+
+def _refuse_test(node: exp.Expr) -> Reading:
+    raise ConstructRefused(
+        f"`{shown(node)}` cannot stand beside aggregates or windows",
+        remedy="Test the rows in a sub-query of FROM, and aggregate around it.",
+        position=position_of(node),
+    )
 
 
 class _Joiner:
@@ -193,10 +226,12 @@ class _Joiner:
             node = self._next(waiting)
             waiting.remove(node)
             joined, owner = self._joined(node, first, owner)
+            if owner is not None and (owner.rows or 0) > LARGEST_LIMIT:
+                raise _too_many(node, owner)
             joins.append(joined)
         conditions = [condition(self._reader, part).sql for part in self._pool]
         conditions += [self._memberships.joined(node) for node in self._tests]
-        return Relation(first, tuple(joins), tuple(conditions), owner, self._reader)
+        return Relation(first, tuple(joins), tuple(conditions), owner, self._reader, self._context)
 
     def _begin(self) -> tuple[Source, list[exp.Join]]:
         """The first source: the first private one, if only inner joins stand before it."""
@@ -220,19 +255,24 @@ class _Joiner:
         return node.kind in ("SEMI", "ANTI")
 
     def _add(self, node: exp.Expr) -> Source:
-        source = self._read(node)
-        self._sources[node.alias_or_name] = source
+        source, name = self._read(node), node.alias_or_name
+        if name in self._sources:
+            raise NameRefused(
+                f"Two tables are called `{name}`", remedy="Give one of them an alias.", position=position_of(node)
+            )
+        self._sources[name] = source
         return source
 
     def _read(self, node: exp.Expr) -> Source:
         context = self._context
         if isinstance(node, exp.Subquery):
-            return context.read_rows(node.this, context)
+            return context.read_rows(node, context)
         if isinstance(node, exp.Table) and isinstance(node.this, exp.Identifier):
             table = context.catalog.tables[node.name]
             alias = context.alias(node.name)
             if isinstance(table, PublicTable):
                 return public_source(node.name, table, alias)
+            context.private.setdefault(node.name)
             limits = {"max_rows": context.max_rows, "max_groups": context.max_groups}
             return private_source(node.name, table, context.catalog, alias, **limits)
         raise ConstructRefused(
@@ -255,11 +295,18 @@ class _Joiner:
         part = part.unnest()
         if not isinstance(part, exp.EQ):
             return None
-        left, right = part.left, part.right
+        left, right = self._bare(part.left), self._bare(part.right)
         if not isinstance(left, exp.Column) or not isinstance(right, exp.Column):
             return None
         sides = {left.table, right.table}
         return (left, right) if len(sides) == 2 and name in sides and sides - {name} <= self._sources.keys() else None
+
+    def _bare(self, node: exp.Expr) -> exp.Expr:
+        """`COALESCE(a.person_id, b.person_id)`, which USING makes of three tables, is `a.person_id`."""
+        columns = [node.this, *node.expressions] if isinstance(node, exp.Coalesce) else []
+        if not columns or not all(isinstance(one, exp.Column) and one.table in self._sources for one in columns):
+            return node
+        return columns[0] if is_unit(self._reader.read(node)) else node
 
     def _joined(self, node: exp.Join, first: Source, owner: Owner | None) -> tuple[Join, Owner | None]:
         name, optional = node.this.alias_or_name, node.side == "LEFT"
@@ -292,7 +339,8 @@ class _Joiner:
         names = [own for part in parts if (own := self._own_column(part, node)) is not None]
         if not names:
             raise _unknown_join(node)
-        counts = Counter(row for row in zip(*(table.values(name) for name in names), strict=True) if None not in row)
+        listed = [[_compared(value) for value in table.values(name)] for name in names]
+        counts = Counter(row for row in zip(*listed, strict=True) if None not in row)
         return owner.multiplied(max(counts.values(), default=1)) if owner is not None else None
 
     def _own_column(self, part: exp.Expr, node: exp.Join) -> str | None:
@@ -317,9 +365,18 @@ class _Joiner:
         return _known(node, self._sources, self._optional, self._outer)
 
 
+def _compared(value: object) -> object:
+    """Alike for all that an engine may take as equal: an integer beside a DOUBLE is rounded, NaN is itself."""
+    return repr(float(value)) if isinstance(value, int | float) and value != 0 else value
+
+
 def is_unit(reading: Reading) -> bool:
     """Whether it is the identifier of the row's unit, on every row."""
-    return reading.facts.identifier and not reading.facts.nullable
+    return is_identifier(reading.facts)
+
+
+def is_identifier(facts: Facts) -> bool:
+    return bool(facts.identifier) and not facts.nullable
 
 
 def _known(node: exp.Column, sources: Mapping[str, Source], optional: set[str], outer: Resolve | None) -> Reading:
@@ -333,10 +390,17 @@ def _known(node: exp.Column, sources: Mapping[str, Source], optional: set[str], 
             )
         return outer(node)
     may_be_missing = node.table in optional
-    if node.name == PROVINCE and source.owner is not None and isinstance(source.origin, str) and not may_be_missing:
-        return Reading(province_column(), Facts("VARCHAR"))
+    if node.name == PROVINCE and source.owner is not None and isinstance(source.origin, str):
+        return _province(source, may_be_missing=may_be_missing)
     known = source.columns[node.name].facts
     return Reading(column_at(node.name, source.alias, node), known.or_null() if may_be_missing else known)
+
+
+def _province(source: Source, *, may_be_missing: bool) -> Reading:
+    if not may_be_missing:
+        return Reading(province_column(), Facts("VARCHAR"))
+    there = exp.Not(this=exp.Is(this=source.column(source.unit), expression=exp.Null()))
+    return Reading(exp.Case(ifs=[exp.If(this=there, true=province_column())]), Facts("VARCHAR", nullable=True))
 
 
 def conjuncts_of(node: exp.Expr | None) -> list[exp.Expr]:
@@ -352,6 +416,15 @@ def _check_form(node: exp.Join) -> None:
         raise _unknown_join(node)
     if node.side == "LEFT" and node.args.get("on") is None:
         raise _unknown_join(node)
+
+
+def _too_many(node: exp.Join, owner: Owner) -> ConstructRefused:
+    return ConstructRefused(
+        f"`{shown(node)}`: the joins could make {owner.rows:,} rows of one {owner.unit}; at most {LARGEST_LIMIT:,} are "
+        "answered",
+        remedy="Join on columns that fewer rows share.",
+        position=position_of(node),
+    )
 
 
 def _unknown_join(node: exp.Join) -> ConstructRefused:

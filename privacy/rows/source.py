@@ -39,18 +39,22 @@ class Owner:
 
     Attributes:
         unit: for example `person`.
-        tables: the private tables behind them.
+        homes: private tables, each with the most nodes that hold a unit in it: rows of a unit are only where it is in
+            one of these tables.
         rows: the most rows of one unit at one node; None where only limits hold.
         max_rows, max_groups: limits on what of a unit counts, where `rows` is None.
-        span: the most nodes that have rows of one unit.
     """
 
     unit: str
-    tables: tuple[str, ...]
+    homes: tuple[tuple[str, int], ...]
     rows: int | None
     max_rows: int
     max_groups: int
-    span: int
+
+    @property
+    def span(self) -> int:
+        """The most nodes that have rows of one unit."""
+        return _nodes(self.homes)
 
     @property
     def most_rows(self) -> int:
@@ -65,23 +69,25 @@ class Owner:
         """After a join on the unit; where `other` is optional, rows that meet none of its rows stay."""
         return Owner(
             self.unit,
-            tuple(dict.fromkeys((*self.tables, *other.tables))),
+            self.homes if optional else min(self.homes, other.homes, key=_nodes),
             None if self.rows is None or other.rows is None else self.rows * other.rows,
             min(LARGEST_LIMIT, self.max_rows * other.max_rows),
             min(LARGEST_LIMIT, self.max_groups * other.max_groups),
-            self.span if optional else min(self.span, other.span),
         )
 
     def with_all_of(self, other: Owner) -> Owner:
         """After UNION ALL."""
         return Owner(
             self.unit,
-            tuple(dict.fromkeys((*self.tables, *other.tables))),
+            tuple(dict((*self.homes, *other.homes)).items()),
             None if self.rows is None or other.rows is None else self.rows + other.rows,
             min(LARGEST_LIMIT, self.max_rows + other.max_rows),
             min(LARGEST_LIMIT, self.max_groups + other.max_groups),
-            self.span + other.span,
         )
+
+
+def _nodes(homes: tuple[tuple[str, int], ...]) -> int:
+    return sum(nodes for _, nodes in homes)
 
 
 @dataclass(frozen=True)
@@ -91,10 +97,13 @@ class Arm:
     Attributes:
         items: by column, an expression over `relation` whose values are all that the column can have; a column whose
             values only its facts bound is missing.
+        apart: columns that do not come from the same row as the others, as those of aggregates: they may meet any value
+            of the others, and NULL where that is none of their values.
     """
 
     relation: Relation
     items: Mapping[str, exp.Expr]
+    apart: frozenset[str] = frozenset()
 
 
 Origin = str | PublicTable | tuple[Arm, ...]  # a private table's name, a public table, or the arms of a sub-query
@@ -156,11 +165,10 @@ def private_source(
     one = table.rows_per_unit
     owner = Owner(
         table.unit,
-        (name,),
+        ((name, catalog.span(table)),),
         one,
         one or min(table.max_rows or 1, max_rows or LARGEST_LIMIT),
         one or min(table.max_groups or 1, max_groups or LARGEST_LIMIT),
-        catalog.span(table),
     )
     columns = {column: _private_column(column, known, table) for column, known in table.columns.items()}
     return Source(alias, exp.Table(this=exp.to_identifier(name)), columns, table.unit_column, owner, name)
@@ -174,7 +182,7 @@ def public_source(name: str, table: PublicTable, alias: str) -> Source:
 def _private_column(name: str, column: Column, table: PrivateTable) -> SourceColumn:
     facts, fixed = _private_facts(column), column.fixed_per_unit or table.rows_per_unit == 1
     if name == table.unit_column:  # rows of nobody are dropped (node/views.py)
-        return SourceColumn(replace(facts, nullable=False, identifier=True), fixed=True)
+        return SourceColumn(replace(facts, nullable=False, identifier=table.unit), fixed=True)
     return SourceColumn(facts, column.grid, fixed)
 
 

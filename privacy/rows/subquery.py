@@ -18,11 +18,24 @@ from privacy.expressions.facts import hull
 from privacy.expressions.rules import common_type
 from privacy.positions import position_of, shown
 from privacy.rows.per_unit import group_by_unit, has_aggregates
-from privacy.rows.relation import Context, Relation, is_unit, read_relation
+from privacy.rows.relation import Context, Relation, is_identifier, is_unit, read_relation
 from privacy.rows.source import UNIT, Arm, Source, SourceColumn
-from privacy.rows.windows import has_windows, with_windows
+from privacy.rows.windows import described, has_windows, with_windows
 
-_NOT_BELOW = ("order", "limit", "offset", "sample")
+_KNOWN: dict[type[exp.Expr], set[str]] = {
+    exp.Select: {"expressions", "from_", "joins", "where", "group", "having", "qualify", "distinct"},
+    exp.Subquery: {"this", "alias"},
+    exp.Union: {"this", "expression"},
+}
+_TITLES = {
+    "by_name": "UNION BY NAME",
+    "distinct": "UNION without ALL",
+    "sample": "TABLESAMPLE",
+    "pivots": "PIVOT",
+    "joins": "A join in parentheses",
+}
+_ONE_ROW = "Choose rows of one unit by a window: QUALIFY ROW_NUMBER() OVER (PARTITION BY person_id …) = 1."
+_REMEDIES = dict.fromkeys(("order", "limit", "offset"), _ONE_ROW)
 
 
 def read_rows(query: exp.Expr, context: Context) -> Source:
@@ -31,9 +44,10 @@ def read_rows(query: exp.Expr, context: Context) -> Source:
     Raises:
         QueryRefused: its rows do not each belong to one unit, or a construct that is not answered there.
     """
+    _refuse_extras(query)
     if isinstance(query, exp.Subquery):
-        return read_rows(query.unnest(), context)
-    if isinstance(query, exp.Union) and not query.args.get("distinct"):
+        return read_rows(query.this, context)
+    if isinstance(query, exp.Union):
         return _all_of(query, context)
     if not isinstance(query, exp.Select):
         raise ConstructRefused(
@@ -41,13 +55,6 @@ def read_rows(query: exp.Expr, context: Context) -> Source:
             remedy="Write SELECT, or UNION ALL of SELECTs.",
             position=position_of(query),
         )
-    for name in _NOT_BELOW:
-        if query.args.get(name):
-            raise ConstructRefused(
-                f"{name.upper()} in a sub-query over persons' rows is not answered",
-                remedy="Choose rows of one unit by a window: QUALIFY ROW_NUMBER() OVER (PARTITION BY person_id …) = 1.",
-                position=position_of(query.args[name]),
-            )
     relation = read_relation(query, context)
     if relation.owner is None:
         raise ConstructRefused(
@@ -55,11 +62,11 @@ def read_rows(query: exp.Expr, context: Context) -> Source:
             remedy="Join the public table itself.",
             position=position_of(query),
         )
-    if query.args.get("group") or has_aggregates(query):
+    if has_aggregates(query):
         query, relation = group_by_unit(query, relation, context)
-    if has_windows(query):
+    if has_windows(query) or query.args.get("qualify"):
         query, relation = with_windows(query, relation, context)
-    readings = {_name(item): _item(item, relation) for item in query.expressions}
+    readings = {_name(item): relation.reader.read(item.unalias()) for item in query.expressions}
     if len(readings) < len(query.expressions):
         raise NameRefused(
             f"`{shown(query)}` gives two columns one name", remedy="Give each an alias.", position=position_of(query)
@@ -70,13 +77,19 @@ def read_rows(query: exp.Expr, context: Context) -> Source:
     return _distinct(distinct, relation, readings, context)
 
 
+def _refuse_extras(query: exp.Expr) -> None:
+    given = [name for name, value in query.args.items() if value]
+    for name in sorted(set(given) - _KNOWN.get(type(query), set(given))):
+        value = query.args[name]
+        raise ConstructRefused(
+            f"{_TITLES.get(name, name.strip('_').upper())} below the aggregates is not answered",
+            remedy=_REMEDIES.get(name, "Write plain SELECTs, or UNION ALL of them."),
+            position=position_of(value if isinstance(value, exp.Expr) else query),
+        )
+
+
 def _name(item: exp.Expr) -> str:
     return str(item.alias_or_name)
-
-
-def _item(item: exp.Expr, relation: Relation) -> Reading:
-    node = item.unalias()
-    return relation.reader.read(node) if isinstance(node, exp.Column) else relation.reader.value(node)
 
 
 def _projected(relation: Relation, readings: Mapping[str, Reading], context: Context) -> Source:
@@ -89,12 +102,6 @@ def _projected(relation: Relation, readings: Mapping[str, Reading], context: Con
     return Source(context.alias("sub"), sql, {**columns, UNIT: unit}, UNIT, relation.owned, (Arm(relation, items),))
 
 
-def described(reading: Reading, relation: Relation) -> SourceColumn:
-    """What is known of a column that holds `reading`."""
-    grid = relation.column(reading.sql).grid if isinstance(reading.sql, exp.Column) else None
-    return SourceColumn(reading.facts, grid, fixed=relation.is_fixed(reading.sql))
-
-
 def _distinct(distinct: exp.Expr, relation: Relation, readings: Mapping[str, Reading], context: Context) -> Source:
     """Each combination once: within a unit, because its identifier is part of it."""
     if distinct.args.get("on") is not None or not any(map(is_unit, readings.values())):
@@ -104,11 +111,12 @@ def _distinct(distinct: exp.Expr, relation: Relation, readings: Mapping[str, Rea
             position=position_of(distinct),
         )
     source = _projected(relation, readings, context)
-    query = source.sql
-    query.set("group", exp.Group(expressions=[item.unalias().copy() for item in query.expressions]))
+    items = {UNIT: relation.unit} | {name: reading.sql for name, reading in readings.items()}
+    query = relation.query(items, grouped_by=list(items.values()))
     others = [name for name, reading in readings.items() if not is_unit(reading)]
     once = all(source.columns[name].fixed for name in others)
-    return replace(source, owner=replace(relation.owned, rows=1, max_rows=1, max_groups=1) if once else relation.owned)
+    owner = replace(relation.owned, rows=1, max_rows=1, max_groups=1) if once else relation.owned
+    return replace(source, sql=query, owner=owner)
 
 
 def _all_of(query: exp.Union, context: Context) -> Source:
@@ -136,7 +144,7 @@ def _all_of(query: exp.Union, context: Context) -> Source:
     renamed = [_selected(left, names, names), _selected(right, others, names)]
     sql = exp.Union(this=renamed[0], expression=renamed[1], distinct=False)
     arms = (*_arms(left, names, names), *_arms(right, others, names))
-    unit = left.columns[UNIT]
+    unit = _either(query, left.columns[UNIT], right.columns[UNIT])
     return Source(context.alias("sub"), sql, {**columns, UNIT: unit}, UNIT, owners[0].with_all_of(owners[1]), arms)
 
 
@@ -147,7 +155,7 @@ def _either(query: exp.Expr, left: SourceColumn, right: SourceColumn) -> SourceC
         low,
         high,
         nullable=left.facts.nullable or right.facts.nullable,
-        identifier=left.facts.identifier and right.facts.identifier,
+        identifier=left.facts.identifier,
         narrow=left.facts.narrow and right.facts.narrow,
     )
     if left.facts.identifier != right.facts.identifier:
@@ -156,7 +164,7 @@ def _either(query: exp.Expr, left: SourceColumn, right: SourceColumn) -> SourceC
             remedy="Give the identifier a column of its own in both parts.",
             position=position_of(query),
         )
-    return SourceColumn(facts, left.grid if left.grid == right.grid else None)
+    return SourceColumn(facts, left.grid if left.grid == right.grid else None, fixed=is_identifier(facts))
 
 
 def _selected(source: Source, names: list[str], renamed: list[str]) -> exp.Select:
@@ -168,6 +176,9 @@ def _selected(source: Source, names: list[str], renamed: list[str]) -> exp.Selec
 def _arms(source: Source, names: list[str], renamed: list[str]) -> tuple[Arm, ...]:
     assert isinstance(source.origin, tuple)
     new = dict(zip(names, renamed, strict=True))
-    return tuple(
-        Arm(arm.relation, {new[name]: item for name, item in arm.items.items() if name in new}) for arm in source.origin
-    )
+    return tuple(_renamed(arm, new) for arm in source.origin)
+
+
+def _renamed(arm: Arm, new: Mapping[str, str]) -> Arm:
+    items = {new[name]: item for name, item in arm.items.items() if name in new}
+    return Arm(arm.relation, items, frozenset(new[name] for name in arm.apart if name in new))

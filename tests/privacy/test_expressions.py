@@ -187,7 +187,7 @@ def test_outside_the_allow_list(text: str) -> None:
 
 
 def test_identifiers_may_be_compared_and_nothing_else() -> None:
-    reader = Reader(lambda column: Reading(column.copy(), Facts("BIGINT", identifier=True)))
+    reader = Reader(lambda column: Reading(column.copy(), Facts("BIGINT", identifier="person")))
 
     def read(text: str) -> Reading:
         return reader.read(sqlglot.parse_one(text, dialect="duckdb"))
