@@ -152,7 +152,8 @@ def seen(node: LocalNode, plan: Plan, *, copies: int = COPIES) -> Seen:
 
 
 def without_noise(fragment: Fragment) -> Fragment:
-    measures = tuple(replace(measure, mechanism="laplace", scale=0.0) for measure in fragment.measures)
+    nothing = {"scale": 0.0, "sensitivity": 0, "sensitivity_l2": 0.0}
+    measures = tuple(replace(measure, mechanism="laplace", **nothing) for measure in fragment.measures)
     return replace(fragment, measures=measures)
 
 
