@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import overhead, planning, report, visits
+from benchmarks import noise, overhead, planning, report, visits
 from benchmarks.accuracy import compare, views
 
 CONSOLE_COLUMNS = 130
@@ -23,6 +23,7 @@ def main() -> None:
     sections = [
         overhead.measure(rounds=given.rounds),
         planning.measure(rounds=3),
+        noise.measure(),
         visits.measure(visits=given.visits, rounds=7),
     ]
     for section in sections:

@@ -29,19 +29,25 @@ class Sample:
         return Sample(tuple(own / theirs for own, theirs in zip(self.values, other.values, strict=True)))
 
 
-def timed(work: Callable[[], object]) -> float:
+def timed(work: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
     """Seconds that `work` takes."""
-    start = time.perf_counter()
+    start = clock()
     work()
-    return time.perf_counter() - start
+    return clock() - start
 
 
-def in_turn(cases: Mapping[str, Callable[[], object]], *, rounds: int, warm_up: int = 1) -> dict[str, Sample]:
+def in_turn(
+    cases: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int,
+    warm_up: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, Sample]:
     """Times of all `cases`, one after the other in each round."""
     taken: dict[str, list[float]] = {name: [] for name in cases}
     for number in range(warm_up + rounds):
         for name, work in cases.items():
-            seconds = timed(work)
+            seconds = timed(work, clock)
             if number >= warm_up:
                 taken[name].append(seconds)
     return samples(taken)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmarks import overhead, planning, report, visits
+from benchmarks import noise, overhead, planning, report, visits
 from benchmarks.report import Section
 from benchmarks.samples import Sample, in_turn
 from tests.federation.corpus_federation import CORPUS
@@ -51,6 +51,12 @@ def test_planning(tmp_path: Path) -> None:
     for name in ("legit.jsonl", "attacks.jsonl"):
         (tmp_path / name).write_text("".join((CORPUS / name).read_text().splitlines(keepends=True)[:3]))
     _checked(planning.measure(rounds=1, corpus=tmp_path), tmp_path)
+
+
+def test_noise(tmp_path: Path) -> None:
+    figures = _checked(noise.measure(rounds={10: 1, 1_000: 1}), tmp_path)
+    assert {f"10 integers: {name}: step" for name in noise.CASES} <= figures.keys()
+    assert {f"1,000 integers: {name}: step" for name in noise.SCALES} <= figures.keys()
 
 
 def test_samples_are_taken_in_turn() -> None:
