@@ -91,7 +91,7 @@ def _compared(name: str, fragment: Fragment, size: int, rounds: int) -> Iterator
 
 def _fragment(planner: Planner, case: Case) -> Fragment:
     request = Request.new(case.sql, epsilon=1.0, delta=case.delta, nonce="0" * 32, expires_unix_s=2**40)
-    fragment = planner.plan(request).fragments["shanghai"]
+    fragment = planner.plan(request).blocks[0].fragments["shanghai"]
     if case.noise is None:
         return fragment
     return replace(fragment, measures=tuple(_with_noise(part, *case.noise) for part in fragment.measures))

@@ -125,7 +125,8 @@ def likeness(reader: Reader, node: exp.Like | exp.ILike) -> Reading:
             remedy="Write x LIKE 'A%'.",
             position=position_of(node),
         )
-    return Reading(type(node)(this=grouped(value.sql), expression=pattern.copy()), _truth([value]))
+    like: exp.Expr = type(node)(this=grouped(value.sql), expression=pattern.copy())
+    return Reading(exp.Not(this=like) if node.args.get("negate") else like, _truth([value]))
 
 
 RULES = {
@@ -143,6 +144,6 @@ RULES = {
     exp.And: rule(_connective, "this", "expression"),
     exp.Or: rule(_connective, "this", "expression"),
     exp.Not: rule(negation, "this"),
-    exp.Like: rule(likeness, "this", "expression"),
-    exp.ILike: rule(likeness, "this", "expression"),
+    exp.Like: rule(likeness, "this", "expression", "negate"),
+    exp.ILike: rule(likeness, "this", "expression", "negate"),
 }

@@ -1,15 +1,16 @@
-"""Parts and truncations of dates."""
+"""Parts, truncations, names and differences of dates."""
 
 from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from privacy.errors import ConstructRefused
+from privacy.errors import BoundsRefused, ConstructRefused
 from privacy.expressions.facts import Facts, Number, Reading
 from privacy.expressions.rules import refuse_types, rule
 from privacy.positions import position_of, shown
@@ -75,6 +76,62 @@ def truncation(reader: Reader, node: exp.TimestampTrunc | exp.DateTrunc) -> Read
     return Reading(exp.TimestampTrunc(this=inner.sql, unit=exp.var(name)), facts)
 
 
+# The fewest days that lie between two starts of each unit.
+_UNITS = {"DAY": 1, "WEEK": 7, "MONTH": 28, "QUARTER": 90, "YEAR": 365}
+
+
+def difference(reader: Reader, node: exp.DateDiff) -> Reading:
+    """DATE_DIFF('month', a, b): how many starts of a month lie after `a`, up to `b`."""
+    name = node.args["unit"].name.upper()
+    if name not in _UNITS:
+        raise _unknown_part(node, name, sorted(_UNITS))
+    end, start = (_ranged(reader, node, operand) for operand in (node.this, node.expression))
+    low, high = end.facts.low - start.facts.high, end.facts.high - start.facts.low
+    days = _UNITS[name]
+    if name != "DAY":
+        low, high = math.floor(low / days) - 1, math.ceil(high / days) + 1
+    nullable = end.facts.nullable or start.facts.nullable
+    sql = exp.DateDiff(this=end.sql, expression=start.sql, unit=exp.var(name))
+    return Reading(sql, Facts("BIGINT", low, high, nullable))
+
+
+def _name(kind: type[exp.Func]) -> Callable[[Reader, exp.Func], Reading]:
+    """DAYNAME(date), MONTHNAME(date)."""
+
+    def apply(reader: Reader, node: exp.Func) -> Reading:
+        inner = _ranged(reader, node, node.this)
+        return Reading(kind(this=inner.sql), Facts("VARCHAR", nullable=inner.facts.nullable))
+
+    return apply
+
+
+def formatted(reader: Reader, node: exp.TimeToStr) -> Reading:
+    """STRFTIME(date, '%Y-%m')."""
+    inner, text = _ranged(reader, node, node.this), node.args["format"]
+    if not isinstance(text, exp.Literal) or not text.is_string or not _FORMAT.fullmatch(text.name):
+        raise ConstructRefused(
+            f"`{shown(node)}`: the format is not known here",
+            remedy="It may have %Y, %y, %m, %d, %j, %b, %B, %a and %A, with -, /, ., : and spaces between them.",
+            position=position_of(node),
+        )
+    return Reading(exp.TimeToStr(this=inner.sql, format=text.copy()), Facts("VARCHAR", nullable=inner.facts.nullable))
+
+
+_FORMAT = re.compile(r"(%[YymdjbBaA]|[-/.: ])+")
+
+
+def _ranged(reader: Reader, node: exp.Expr, operand: exp.Expr) -> Reading:
+    """A date within a range that is known: no engine fails on it."""
+    reading = _date(reader, node, operand)
+    if not reading.facts.bounded:
+        raise BoundsRefused(
+            f"No range is known for `{shown(operand)}`",
+            remedy="The steward can give the column a `range` in the catalog.",
+            position=position_of(operand),
+        )
+    return reading
+
+
 def _unknown_part(node: exp.Expr, name: str, known: list[str]) -> ConstructRefused:
     return ConstructRefused(
         f"`{shown(node)}`: the part {name} is not known here",
@@ -91,6 +148,11 @@ RULES = {
     exp.Day: rule(_function("DAY"), "this"),
     exp.DayOfWeek: rule(_function("DAYOFWEEK"), "this"),
     exp.DayOfYear: rule(_function("DAYOFYEAR"), "this"),
+    exp.DayOfWeekIso: rule(_function("ISODOW"), "this"),
+    exp.DateDiff: rule(difference, "this", "expression", "unit", "big_int", "date_part_boundary"),
+    exp.Dayname: rule(_name(exp.Dayname), "this"),
+    exp.Monthname: rule(_name(exp.Monthname), "this"),
+    exp.TimeToStr: rule(formatted, "this", "format"),
     exp.Extract: rule(extract, "this", "expression"),
     exp.TimestampTrunc: rule(truncation, "this", "unit", "input_type_preserved"),
     exp.DateTrunc: rule(truncation, "this", "unit", "unabbreviate", "input_type_preserved"),

@@ -85,6 +85,10 @@ def _combine(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         inner.map(lambda x: f"CAST({x} AS DOUBLE)"),
         inner.map(lambda x: f"CAST(CLAMP({x}, -1e6, 1e6) AS BIGINT)"),
         st.sampled_from(["YEAR", "MONTH", "QUARTER", "DAY"]).map(lambda part: f"{part}(day)"),
+        st.sampled_from(["day", "week", "month", "quarter", "year"]).map(
+            lambda unit: f"DATE_DIFF('{unit}', DATE '2023-05-05', day)"
+        ),
+        st.sampled_from(["code", "LEFT(code, 1)", "SUBSTRING(code, 2, 3)", "TRIM(code)"]).map(lambda x: f"LENGTH({x})"),
     )
 
 
