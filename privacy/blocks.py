@@ -223,8 +223,19 @@ def _is_aggregate(node: exp.Expr) -> bool:
 def _needs_lifting(block: exp.Select) -> bool:
     clauses = [block.args.get(name) for name in ("having", "order")]
     parts = [*block.expressions, *(clause for clause in clauses if clause is not None)]
-    inside = any(isinstance(node, exp.Window | exp.Query) for part in parts for node in part.walk())
+    group = block.args.get("group")
+    keys = group.expressions if group is not None else []
+    inside = any(_looks_around(part, keys) for part in parts)
     return inside or block.args.get("qualify") is not None or block.args.get("distinct") is not None
+
+
+def _looks_around(node: exp.Expr, keys: list[exp.Expr]) -> bool:
+    """Whether there are windows or sub-queries outside of keys and aggregates, which are computed below the line."""
+    if node in keys or _is_aggregate(node):
+        return False
+    if isinstance(node, exp.Window | exp.Query):
+        return True
+    return any(_looks_around(child, keys) for child in node.iter_expressions())
 
 
 def _queries_in(select: exp.Select) -> Iterator[exp.Expr]:

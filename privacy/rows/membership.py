@@ -57,6 +57,9 @@ class Memberships:
 
     def _in(self, node: exp.In) -> Reading:
         value = Reader(self._resolve).read(node.this)
+        query = node.args["query"].unnest()
+        if isinstance(query, exp.Select) and self._is_public(query):
+            return self._in_public(node, value, query)
         source = self._context.read_rows(node.args["query"], self._context)
         columns = [known for name, known in source.columns.items() if name != UNIT]
         if len(columns) != 1 or not _identify_alike(columns[0].facts, value.facts):
@@ -65,6 +68,24 @@ class Memberships:
         select = exp.Select(expressions=[exp.Literal.number(1)], from_=exp.From(this=source.aliased))
         select.set("where", exp.Where(this=same))
         return Reading(exp.Exists(this=select), Facts("BOOLEAN"))
+
+    def _is_public(self, query: exp.Select) -> bool:
+        sources = [query.args["from_"].this] if query.args.get("from_") else []
+        tables = [*sources, *(join.this for join in query.args.get("joins") or [])]
+        return bool(tables) and all(table.name in self._context.catalog.public_tables for table in tables)
+
+    def _in_public(self, node: exp.In, value: Reading, query: exp.Select) -> Reading:
+        """x IN (SELECT column FROM a public table): what every row is tested against is the same."""
+        from privacy.rows.relation import read_relation
+
+        if {name for name, given in query.args.items() if given} - _CLAUSES or len(query.expressions) != 1:
+            raise _not_of_the_unit(node)
+        relation = read_relation(query, self._context)
+        item = relation.reader.read(query.expressions[0].unalias())
+        if value.facts.identifier or value.facts.type != item.facts.type:
+            raise _not_of_the_unit(node)
+        test = exp.In(this=value.sql, query=exp.Subquery(this=relation.query({"v": item.sql})))
+        return Reading(test, Facts("BOOLEAN", nullable=value.facts.nullable or item.facts.nullable))
 
     def _exists(self, query: exp.Select, node: exp.Expr, more: list[exp.Expr]) -> Reading:
         from privacy.rows.per_unit import has_aggregates

@@ -1,4 +1,4 @@
-"""A sub-query of FROM whose rows each belong to one unit: SELECT, GROUP BY the unit, DISTINCT, UNION ALL.
+"""A sub-query of FROM whose rows each belong to one unit: SELECT, GROUP BY the unit, DISTINCT, UNION and its like.
 
 Each step is one SELECT around the one before, and keeps the unit in a column of its own:
 
@@ -25,11 +25,12 @@ from privacy.rows.windows import described, has_windows, with_windows
 _KNOWN: dict[type[exp.Expr], set[str]] = {
     exp.Select: {"expressions", "from_", "joins", "where", "group", "having", "qualify", "distinct"},
     exp.Subquery: {"this", "alias"},
-    exp.Union: {"this", "expression"},
+    exp.Union: {"this", "expression", "distinct"},
+    exp.Intersect: {"this", "expression", "distinct"},
+    exp.Except: {"this", "expression", "distinct"},
 }
 _TITLES = {
     "by_name": "UNION BY NAME",
-    "distinct": "UNION without ALL",
     "sample": "TABLESAMPLE",
     "pivots": "PIVOT",
     "joins": "A join in parentheses",
@@ -47,8 +48,8 @@ def read_rows(query: exp.Expr, context: Context) -> Source:
     _refuse_extras(query)
     if isinstance(query, exp.Subquery):
         return read_rows(query.this, context)
-    if isinstance(query, exp.Union):
-        return _all_of(query, context)
+    if isinstance(query, exp.SetOperation):
+        return _together(query, context)
     if not isinstance(query, exp.Select):
         raise ConstructRefused(
             f"`{shown(query)}` is not answered below the aggregates",
@@ -119,10 +120,15 @@ def _distinct(distinct: exp.Expr, relation: Relation, readings: Mapping[str, Rea
     return replace(source, sql=query, owner=owner)
 
 
-def _all_of(query: exp.Union, context: Context) -> Source:
+def _together(query: exp.SetOperation, context: Context) -> Source:
+    """UNION ALL; or UNION, INTERSECT, EXCEPT: they compare rows of one unit, because its identifier is part of them."""
     left, right = (read_rows(part, context) for part in (query.left, query.right))
     owners, names = (left.owner, right.owner), [name for name in left.columns if name != UNIT]
-    others = [name for name in right.columns if name != UNIT]
+    others, what = [name for name in right.columns if name != UNIT], _what(query)
+    if what in ("INTERSECT ALL", "EXCEPT ALL"):
+        raise ConstructRefused(
+            f"{what} is not answered", remedy=f"Write {what.partition(' ')[0]}.", position=position_of(query)
+        )
     if len(names) != len(others):
         raise ConstructRefused(
             f"`{shown(query)}`: its parts have {len(names)} and {len(others)} columns",
@@ -133,7 +139,7 @@ def _all_of(query: exp.Union, context: Context) -> Source:
     assert owners[1] is not None
     if owners[0].unit != owners[1].unit:
         raise ConstructRefused(
-            f"UNION ALL of rows of a {owners[0].unit} and of a {owners[1].unit}",
+            f"{what} of rows of a {owners[0].unit} and of a {owners[1].unit}",
             remedy="Ask about each by itself.",
             position=position_of(query),
         )
@@ -141,11 +147,25 @@ def _all_of(query: exp.Union, context: Context) -> Source:
         name: _either(query, left.columns[name], right.columns[other])
         for name, other in zip(names, others, strict=True)
     }
+    if what != "UNION ALL" and not any(is_identifier(column.facts) for column in columns.values()):
+        raise RowsRefused(
+            f"{what} below the aggregates must name the unit in both parts, so that each row belongs to one",
+            remedy=f"Add the identifier of the {owners[0].unit} to both, or write UNION ALL.",
+            position=position_of(query),
+        )
     renamed = [_selected(left, names, names), _selected(right, others, names)]
-    sql = exp.Union(this=renamed[0], expression=renamed[1], distinct=False)
+    sql = type(query)(this=renamed[0], expression=renamed[1], distinct=what != "UNION ALL")
     arms = (*_arms(left, names, names), *_arms(right, others, names))
     unit = _either(query, left.columns[UNIT], right.columns[UNIT])
-    return Source(context.alias("sub"), sql, {**columns, UNIT: unit}, UNIT, owners[0].with_all_of(owners[1]), arms)
+    owner = owners[0].with_all_of(owners[1])
+    if what != "UNION ALL" and all(is_identifier(column.facts) for column in columns.values()):
+        owner = replace(owner, rows=1, max_rows=1, max_groups=1)
+    return Source(context.alias("sub"), sql, {**columns, UNIT: unit}, UNIT, owner, arms)
+
+
+def _what(query: exp.SetOperation) -> str:
+    distinct = query.args.get("distinct") is not False
+    return f"{query.key.upper()}{'' if distinct else ' ALL'}"
 
 
 def _either(query: exp.Expr, left: SourceColumn, right: SourceColumn) -> SourceColumn:
@@ -160,7 +180,7 @@ def _either(query: exp.Expr, left: SourceColumn, right: SourceColumn) -> SourceC
     )
     if left.facts.identifier != right.facts.identifier:
         raise RowsRefused(
-            "UNION ALL puts the unit's identifier into one column with other values",
+            "The unit's identifier comes into one column with other values",
             remedy="Give the identifier a column of its own in both parts.",
             position=position_of(query),
         )
