@@ -147,7 +147,7 @@ def _histograms(block: Block, merged: Merged) -> list[Histogram]:
             cell_deviations(measure.name, merged.contributions, merged.table.num_rows, roll_up=merged.roll_up),
             tuple(quantile for quantile in block.quantiles if quantile.measure == measure.name),
         )
-        for measure in block.any_fragment.measures
+        for measure in block.any_fragment.finest
         if measure.tree is not None
     ]
 
@@ -186,7 +186,7 @@ def _schema(block: Block) -> pa.Schema:
     fragment = block.any_fragment
     keys = [fragment.cells.schema.field(key.name) for key in fragment.keys]
     marks = [pa.field(rolled_up(place), pa.int64()) for place in range(len(keys))] if block.grouping_sets else []
-    measures = [pa.field(measure.name, pa.int64()) for measure in fragment.measures if measure.tree is None]
+    measures = [pa.field(measure.name, pa.int64()) for measure in fragment.finest if measure.tree is None]
     quantiles = [pa.field(quantile.name, pa.float64()) for quantile in block.quantiles]
     return pa.schema([pa.field("cell", pa.int64()), *keys, *marks, *measures, *quantiles])
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from privacy.chains import chains_of
+from privacy.codes import group_codes
 from privacy.error_bars import Contribution
 from privacy.errors import InternalError
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from privacy.chains import Chain
     from privacy.fragment import Fragment, Measure
     from privacy.roll_up import RollUp
 
@@ -75,7 +77,7 @@ def _are_cells_of(fragment: Fragment, release: pa.Table) -> bool:
         keys.schema.types == fragment.cells.schema.types
         and release.num_rows <= threshold.most_groups
         and bool((counts > threshold.above).all())
-        and len(np.unique(_codes(keys))) == release.num_rows
+        and len(np.unique(group_codes(keys.columns, keys.num_rows))) == release.num_rows
     )
 
 
@@ -95,16 +97,22 @@ def merge(fragments: Mapping[str, Fragment], releases: Mapping[str, pa.Table]) -
     cells = [places[_cells_name(fragment)] for fragment in asked]
     table = keys.add_column(0, "cell", pa.array(np.arange(keys.num_rows, dtype=np.int64)))
     trees: dict[str, NDArray[np.int64]] = {}
-    for measure in asked[0].measures:
-        parts = [_numbers(measure, releases[fragment.province]) for fragment in asked]
+    chains = chains_of(asked)
+    for measure in asked[0].finest:
+        parts = [
+            _numbers(measure, releases[fragment.province], of_node.get(measure.name))
+            for fragment, of_node in zip(asked, chains, strict=True)
+        ]
         total = _exact_sum((keys.num_rows, measure.width), cells, parts)
         if measure.tree is None:
             table = table.append_column(measure.name, pa.array(total[:, 0]))
         else:
             trees[measure.name] = total
     contributions = (
-        Contribution(place, {part.name: (part.mechanism, part.scale) for part in fragment.measures}, _pairs(fragment))
-        for place, fragment in zip(cells, asked, strict=True)
+        Contribution(
+            place, {part.name: (part.mechanism, part.scale) for part in fragment.finest}, _pairs(fragment), of_node
+        )
+        for place, fragment, of_node in zip(cells, asked, chains, strict=True)
     )
     return Merged(table, trees, tuple(contributions))
 
@@ -113,7 +121,7 @@ def _pairs(fragment: Fragment) -> dict[str, str]:
     """By sum that was released together with a count, that count."""
     return {
         measure.name: measure.weight
-        for measure in fragment.measures
+        for measure in fragment.finest
         if measure.mechanism == "laplace_pair" and measure.weight is not None
     }
 
@@ -129,8 +137,10 @@ def _complete(column: pa.ChunkedArray) -> bool:
     return bool(column.null_count == 0 and inner.null_count == 0)
 
 
-def _numbers(measure: Measure, release: pa.Table) -> NDArray[np.int64]:
-    """One measure's column as cells × width."""
+def _numbers(measure: Measure, release: pa.Table, chain: Chain | None) -> NDArray[np.int64]:
+    """One measure's column as cells × width; where it is released at several levels, what they say together."""
+    if chain is not None:
+        return chain.combined([release.column(name).to_numpy() for name in chain.names])[:, np.newaxis]
     column = release.column(measure.name).combine_chunks()
     flat = column.flatten() if measure.tree is not None else column
     numbers: NDArray[np.int64] = flat.to_numpy(zero_copy_only=False).reshape(release.num_rows, measure.width)
@@ -153,33 +163,12 @@ def _regional_cells(
     if not fragments[0].keys:
         return fragments[0].cells, {digest: np.zeros(1, dtype=np.int64) for digest in distinct}
     together = pa.concat_tables(distinct.values())
-    _, first, place = np.unique(_codes(together), return_index=True, return_inverse=True)
+    codes = group_codes(together.columns, together.num_rows)
+    _, first, place = np.unique(codes, return_index=True, return_inverse=True)
     keys = together.take(pa.array(first))
     starts = np.cumsum([0, *(cells.num_rows for cells in distinct.values())])
     spans = zip(distinct, starts[:-1], starts[1:], strict=True)
     return keys, {digest: place[start:end].astype(np.int64) for digest, start, end in spans}
-
-
-def _codes(keys: pa.Table) -> NDArray[np.int64]:
-    """One number a row: equal where all keys are equal (NULL equals NULL), in the order of the keys."""
-    codes = np.zeros(keys.num_rows, dtype=np.int64)
-    for column in keys.columns:
-        found, count = ranks(column)
-        # Dense again after every key, so that the product stays below rows × rows.
-        codes = np.unique(codes * count + found, return_inverse=True)[1].astype(np.int64)
-    return codes
-
-
-def ranks(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], int]:
-    """The dense rank of each value, NULL after all others, and the number of ranks."""
-    encoded = column.combine_chunks().dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):  # older releases combine into one chunk instead of an array
-        encoded = encoded.combine_chunks()
-    count = len(encoded.dictionary)
-    order = np.empty(count + 1, dtype=np.int64)
-    order[pc.array_sort_indices(encoded.dictionary).to_numpy(zero_copy_only=False)] = np.arange(count)
-    order[count] = count
-    return order[encoded.indices.fill_null(count).to_numpy(zero_copy_only=False)], count + 1
 
 
 def _exact_sum(

@@ -1,6 +1,6 @@
 """Merged cells → the groups of ROLLUP, CUBE and GROUPING SETS.
 
-Each group is the sum of the noisy cells that it consists of, so all levels agree and cost nothing more.
+Each group is the sum of the noisy cells that it consists of, so all levels agree.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from coordinator.merge import halves, ranks, whole
+from coordinator.merge import halves, whole
+from privacy.codes import ranks
 from privacy.grouping import rolled_up
 from privacy.roll_up import roll_up
 

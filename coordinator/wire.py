@@ -13,7 +13,7 @@ from protos.weir.v1 import coordinator_pb2, fragment_pb2, node_pb2
 
 if TYPE_CHECKING:
     from coordinator.answers import Budgets, Event, Explanation
-    from privacy.fragment import Bounding, Fragment, Measure, Threshold
+    from privacy.fragment import Bounding, Fragment, Level, Measure, Threshold
     from privacy.trees import Tree
 
 _KINDS = {
@@ -86,7 +86,12 @@ def _measure(measure: Measure) -> fragment_pb2.Measure:
         rho=measure.rho,
         scale=measure.scale,
         total=measure.total,
+        level=_level(measure.level) if measure.level is not None else None,
     )
+
+
+def _level(level: Level) -> fragment_pb2.Level:
+    return fragment_pb2.Level(of=level.of, keys=level.keys, most_cells=level.most_cells)
 
 
 def _tree(tree: Tree) -> fragment_pb2.Tree:

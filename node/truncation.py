@@ -78,7 +78,7 @@ def _check(found: list[Finding]) -> None:
 
 
 def _cuts(engine: Engine, fragment: Fragment) -> tuple[Cut, ...]:
-    sums = [measure for measure in fragment.measures if measure.tree is None]
+    sums = [measure for measure in fragment.finest if measure.tree is None]
     rows = Measure(
         name="rows",
         label="rows",

@@ -10,7 +10,7 @@ from node.guard import Asked
 from node.ledger import Share
 from node.release import NodeBudget, Prepared, Released
 from privacy.errors import MismatchRefused
-from privacy.fragment import Bounding, Fragment, Key, Kind, Measure, Mechanism, Threshold
+from privacy.fragment import Bounding, Fragment, Key, Kind, Level, Measure, Mechanism, Threshold
 from privacy.trees import Tree
 from protos.weir.v1 import fragment_pb2, node_pb2
 
@@ -77,7 +77,12 @@ def _measure(message: fragment_pb2.Measure) -> Measure:
         rho=message.rho,
         scale=message.scale,
         total=message.total,
+        level=_level(message.level) if message.HasField("level") else None,
     )
+
+
+def _level(message: fragment_pb2.Level) -> Level:
+    return Level(message.of, tuple(message.keys), message.most_cells)
 
 
 def _tree(message: fragment_pb2.Tree) -> Tree:

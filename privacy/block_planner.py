@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 from sqlglot import exp
 
 from privacy.accounting import zcdp_epsilon, zcdp_rho
-from privacy.calibration import WITHIN, Spendable, calibrate, difficulty, predicted_error
+from privacy.calibration import WITHIN, Spendable, calibrate, difficulty, important, predicted_error
 from privacy.canonical import canonical
 from privacy.catalog import Catalog
 from privacy.domains import Cells, Domains
 from privacy.errors import DomainRefused
-from privacy.fragment import Block, Bounding, Fragment, Key, Mechanism
+from privacy.fragment import Block, Bounding, Fragment, Key, Measure, Mechanism
 from privacy.grouping import MAX_ROWS
-from privacy.measures import MOST_LEAVES
+from privacy.levels import Groups, at_levels, choose_levels, groups_of
+from privacy.measures import MOST_LEAVES, RawMeasure
 from privacy.open_keys import check_open, count_units, most_groups, open_cells, open_form
 from privacy.request import Request
 from privacy.rows.source import in_province, is_province
@@ -26,26 +27,60 @@ _COARSER = (100, 12)  # leaves of a histogram where finer ones make too many cel
 
 
 @dataclass(frozen=True)
-class Shape:
-    """A block before it has a budget.
+class Fitted:
+    """A block on both sides of the privacy line, whose groups fit into a release.
 
     Attributes:
-        cut: both sides of the privacy line.
         cells: by province that WHERE does not exclude, its groups.
-        derived: the same where sums are computed from means, if some can be.
+        levels: by digest of cells, the groups of the grouping sets (see `levels.groups_of`); without such sets, where a
+            threshold decides on groups, and for histograms empty: then only the cells are released.
     """
 
     cut: Split
     cells: dict[str, Cells]
-    derived: tuple[Split, dict[str, Cells]] | None
+    levels: dict[str, tuple[Groups, ...]]
+
+    def measures(
+        self, cells_digest: str, bounding: Bounding, mechanism: Mechanism
+    ) -> tuple[tuple[RawMeasure, ...], dict[str, float]]:
+        """What a node releases, at all levels, and how much each of it matters."""
+        raws, importance = self.cut.measures, _importance(self.cut, mechanism)
+        if not self.levels:
+            return raws, importance
+        loads = choose_levels(self.levels[cells_digest], bounding, mechanism)
+        of_row = {raw.name: important(raw.name, importance) for raw in raws}
+        return at_levels(raws, of_row, loads, self.cut.keys)
+
+
+def _fitted(cut: Split, cells: dict[str, Cells]) -> Fitted:
+    sets, trees = cut.grouping_sets, any(measure.tree is not None for measure in cut.measures)
+    if not sets or not cut.keys or cut.decides or trees:
+        return Fitted(cut, cells, {})
+    distinct = {found.digest: found.table for found in cells.values()}
+    return Fitted(cut, cells, {digest: groups_of(table, sets) for digest, table in distinct.items()})
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A block before it has a budget.
+
+    Attributes:
+        derived: the same where sums are computed from means, if some can be.
+    """
+
+    fitted: Fitted
+    derived: Fitted | None
 
     @property
     def difficulty(self) -> float:
-        """What share of a budget the block needs beside others, so that the predicted errors together are least."""
-        cells = next(iter(self.cells.values()))
+        """What share of a budget the block needs beside others, so that the predicted errors together are least.
+
+        That is of a row of the finest groups, whatever other levels there are: rows of all blocks count alike.
+        """
+        cut, cells = self.fitted.cut, next(iter(self.fitted.cells.values()))
         groups = cells.count if cells.listed else None
-        bounding = choose_bounding(self.cut.relation, self.cut.keys, cells=groups)
-        return difficulty(self.cut.measures, bounding, _importance(self.cut, "laplace"), alone=self.cut.decides)
+        bounding = choose_bounding(cut.relation, cut.keys, cells=groups)
+        return difficulty(cut.measures, bounding, _importance(cut, "laplace"), alone=cut.decides)
 
 
 @dataclass(frozen=True)
@@ -70,19 +105,20 @@ class BlockPlanner:
         Raises:
             QueryRefused: with the construct, its position and what to write instead.
         """
-        cut, cells = self._fitting(bound, names, request)
-        if not cells:
+        fitted = self._fitting(bound, names, request)
+        if not fitted.cells:
             raise DomainRefused(
                 "WHERE is never true: the catalog has no such value, so every answer would be empty",
                 remedy="Compare with values of the column's domain: see `weir catalog`.",
             )
-        derived = self._fitting(bound, names, request, cut.derivable) if cut.derivable else None
-        return Shape(cut, cells, derived)
+        derivable = fitted.cut.derivable
+        derived = self._fitting(bound, names, request, derivable) if derivable else None
+        return Shape(fitted, derived)
 
     def _fitting(
         self, bound: exp.Select, names: tuple[str, ...], request: Request, from_means: frozenset[str] = frozenset()
-    ) -> tuple[Split, dict[str, Cells]]:
-        """The split and its cells, with the finest histograms that a release has room for."""
+    ) -> Fitted:
+        """With the finest histograms that a release has room for."""
         cuts: list[Split] = []
         for most_leaves in (MOST_LEAVES, *_COARSER):
             cut = split(bound, names, self._catalog, request.options, most_leaves=most_leaves, from_means=from_means)
@@ -92,11 +128,11 @@ class BlockPlanner:
                 cells = self._cells(cut, [key.reading.sql for key in cut.keys])
             except DomainRefused as refusal:
                 if last:  # the second cut's histograms leave room for some hundred groups
-                    return self._open(cuts[:2][-1], request, refusal)
+                    return _fitted(*self._open(cuts[:2][-1], request, refusal))
                 continue
             many = _too_many_rows(cut, cells)
             if many is None:
-                return cut, cells
+                return _fitted(cut, cells)
             if last:
                 raise many
         raise AssertionError("the loop returns or raises")
@@ -121,15 +157,16 @@ class BlockPlanner:
 
 def plan_block(shape: Shape, name: str, request: Request) -> PlannedBlock:
     """The block called `name`, with the (ε, δ) of `request` for itself."""
-    cut, cells = shape.cut, shape.cells
-    span = min(cut.relation.owned.span, len(cells))
+    fitted = shape.fitted
+    cut = fitted.cut
+    span = min(cut.relation.owned.span, len(fitted.cells))
     # ε, ρ and δ all add up over the nodes that hold one unit.
     spendable = Spendable(request.epsilon / span, zcdp_rho(request.epsilon, _noise_delta(cut, request)) / span)
-    fragments = _best(cut, request, cells, spendable)
+    fragments = _best(fitted, request, spendable)
     if shape.derived is not None:
-        other = _best(shape.derived[0], request, shape.derived[1], spendable)
-        if _error(other, shape.derived[0]) < _error(fragments, cut):
-            cut, fragments = shape.derived[0], other
+        other = _best(shape.derived, request, spendable)
+        if _error(other, shape.derived) < _error(fragments, fitted):
+            cut, fragments = shape.derived.cut, other
     if cut.decides:
         fragments = _with_thresholds(fragments, cut, request, span)
     charges = [fragment.charge for fragment in fragments.values()]
@@ -157,21 +194,22 @@ def _too_many_rows(cut: Split, cells: dict[str, Cells]) -> DomainRefused | None:
     )
 
 
-def _best(cut: Split, request: Request, cells: dict[str, Cells], spendable: Spendable) -> dict[str, Fragment]:
+def _best(fitted: Fitted, request: Request, spendable: Spendable) -> dict[str, Fragment]:
     """The fragments with the mechanism that is predicted to err less; Laplace, which needs no δ, where they tie."""
-    best = _fragments(cut, request, cells, spendable)
+    best = _fragments(fitted, spendable)
     if spendable.rho > 0:
-        other = _with_gaussian_noise(best, cut, request, spendable)
-        if _error(other, cut) < _error(best, cut):
+        other = _with_gaussian_noise(best, fitted, request, spendable)
+        if _error(other, fitted) < _error(best, fitted):
             return other
     return best
 
 
-def _error(fragments: dict[str, Fragment], cut: Split) -> float:
+def _error(fragments: dict[str, Fragment], fitted: Fitted) -> float:
     errors = []
     for fragment in fragments.values():
         mechanism: Mechanism = "gaussian" if fragment.charge.rho else "laplace"
-        errors.append(predicted_error(fragment.measures, _importance(cut, mechanism)))
+        _, importance = fitted.measures(fragment.cells_digest, fragment.bounding, mechanism)
+        errors.append(predicted_error(fragment.measures, importance))
     return sum(errors)
 
 
@@ -193,33 +231,33 @@ def _names_province(cut: Split) -> bool:
     return any(is_province(column) for column in cut.relation.query(items).find_all(exp.Column))
 
 
-def _fragments(cut: Split, request: Request, cells: dict[str, Cells], spendable: Spendable) -> dict[str, Fragment]:
+def _fragments(fitted: Fitted, spendable: Spendable) -> dict[str, Fragment]:
     """With Laplace noise."""
-    located = _names_province(cut)
+    located = _names_province(fitted.cut)
     found: dict[str, Fragment] = {}
-    for province, groups in cells.items():
+    for province in fitted.cells:
         twin = None if located else next(iter(found.values()), None)
         if twin is not None:
             found[province] = replace(twin, province=province)
         else:
-            found[province] = _fragment(cut, request, province, groups, spendable)
+            found[province] = _fragment(fitted, province, spendable)
     return found
 
 
 def _with_gaussian_noise(
-    fragments: dict[str, Fragment], cut: Split, request: Request, spendable: Spendable
+    fragments: dict[str, Fragment], fitted: Fitted, request: Request, spendable: Spendable
 ) -> dict[str, Fragment]:
     """The same fragments, calibrated for the other mechanism."""
-    epsilon = zcdp_epsilon(spendable.rho, _noise_delta(cut, request))
-    importance = _importance(cut, "gaussian")
-    measures = {
-        bounding: calibrate(cut.measures, bounding, importance, spendable, "gaussian")
-        for bounding in {fragment.bounding for fragment in fragments.values()}
-    }
-    return {
-        province: replace(fragment, measures=measures[fragment.bounding], epsilon=epsilon)
-        for province, fragment in fragments.items()
-    }
+    epsilon = zcdp_epsilon(spendable.rho, _noise_delta(fitted.cut, request))
+    found: dict[str, Fragment] = {}
+    measures: dict[tuple[str, Bounding], tuple[Measure, ...]] = {}
+    for province, fragment in fragments.items():
+        alike = fragment.cells_digest, fragment.bounding
+        if alike not in measures:
+            raws, importance = fitted.measures(*alike, "gaussian")
+            measures[alike] = calibrate(raws, fragment.bounding, importance, spendable, "gaussian")
+        found[province] = replace(fragment, measures=measures[alike], epsilon=epsilon)
+    return found
 
 
 def _with_thresholds(fragments: dict[str, Fragment], cut: Split, request: Request, span: int) -> dict[str, Fragment]:
@@ -237,18 +275,18 @@ def _with_thresholds(fragments: dict[str, Fragment], cut: Split, request: Reques
     return found
 
 
-def _fragment(cut: Split, request: Request, province: str, cells: Cells, spendable: Spendable) -> Fragment:
+def _fragment(fitted: Fitted, province: str, spendable: Spendable) -> Fragment:
+    cut, cells = fitted.cut, fitted.cells[province]
     groups = cells.count if cells.listed else None
     bounding = choose_bounding(cut.relation, cut.keys, cells=groups)
+    raws, importance = fitted.measures(cells.digest, bounding, "laplace")
     return Fragment(
         province=province,
         tables=cut.relation.tables,
         unit=cut.relation.owned.unit,
         relation=_relation_sql(cut, province, bounding),
         keys=tuple(Key(key.name, key.reading.facts.type, key.label) for key in cut.keys),
-        measures=calibrate(
-            cut.measures, bounding, _importance(cut, "laplace"), spendable, "laplace", alone=cut.decides
-        ),
+        measures=calibrate(raws, bounding, importance, spendable, "laplace", alone=cut.decides),
         bounding=bounding,
         epsilon=spendable.epsilon,
         cell_count=cells.count,

@@ -117,7 +117,7 @@ def _joined(fragment: Fragment, tree: Measure, sql: str) -> str:
 
 
 def _sums(fragment: Fragment) -> list[Measure]:
-    return [measure for measure in fragment.measures if measure.kind != "tree"]
+    return [measure for measure in fragment.finest if measure.kind != "tree"]
 
 
 _GROUP = "COUNT(*) > 0 AS present"  # one row for each group that has rows, or one in all

@@ -69,7 +69,7 @@ def difficulty(
 def predicted_error(measures: Sequence[Measure], importance: Mapping[str, float]) -> float:
     """Σ importance × variance / unit² of calibrated measures: what `calibrate` makes least."""
     return sum(
-        _important(measure.name, importance) * variance(measure.mechanism, measure.scale) / _unit(measure) ** 2
+        important(measure.name, importance) * variance(measure.mechanism, measure.scale) / _unit(measure) ** 2
         for measure in measures
     )
 
@@ -90,7 +90,7 @@ class _Part:
         most = sensitivity if mechanism == "laplace" else sensitivity_l2
         members = [raw for raw in (self.first, self.total) if raw is not None]
         return len(members) * math.fsum(
-            _important(raw.name, importance) * (most(raw, bounding) / _unit(raw)) ** 2 for raw in members
+            important(raw.name, importance) * (most(raw, bounding) / _unit(raw)) ** 2 for raw in members
         )
 
 
@@ -138,7 +138,8 @@ def _pairings(
             yield root(_Part(count, raw)) - root(_Part(count)) - root(_Part(raw)), raw
 
 
-def _important(name: str, importance: Mapping[str, float]) -> float:
+def important(name: str, importance: Mapping[str, float]) -> float:
+    """How much a measure matters, one that no column shows too."""
     return importance.get(name, 0.0) or _HIDDEN
 
 

@@ -1,5 +1,7 @@
 """The exact result of a node as vectors, one a measure, over all cells of a fragment in the order of the cells.
 
+Of a coarser level (privacy/levels.py) it is one number a group, the sum of its cells'.
+
 Columns are handled whole: of 100,000 cells, Python's objects would take as long as the noise. Of a few cells they take
 less time than Arrow needs to begin. Sums stay integers all the way; engines give them in up to 128 bits.
 """
@@ -11,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from privacy.codes import group_of_cells
 from privacy.fragment import Fragment, Measure
 from privacy.trees import Tree, counts_of_levels
 
@@ -23,20 +26,28 @@ _BINS = pa.list_(pa.struct([("leaf", pa.int64()), ("n", pa.int64())]))
 
 
 def dense(fragment: Fragment, exact: pa.Table) -> dict[str, NDArray[np.int64]]:
-    """By measure, `width` integers a cell, one cell after the other: 0 where no row fell.
+    """By measure, `width` integers a cell, or one a group of its level, one after the other: 0 where no row fell.
 
     Args:
         exact: columns as `bounding.bounded_sql` gives them; groups outside `fragment.cells` are dropped.
     """
     find = _cells_by_row if fragment.cell_count < _FEW else _cells_by_column  # by what is public: the cells
     cells = find(fragment, exact)
-    groups = exact.select([measure.name for measure in fragment.measures]).filter(pa.array(cells >= 0))
+    groups = exact.select([measure.name for measure in fragment.finest]).filter(pa.array(cells >= 0))
     vectors = {}
-    for measure in fragment.measures:
+    for measure in fragment.finest:
         vector = np.zeros((fragment.cell_count, measure.width), np.int64)
         vector[cells[cells >= 0]] = numbers(measure, groups.column(measure.name)).reshape(-1, measure.width)
         vectors[measure.name] = vector.ravel()
-    return vectors
+    coarser = [(measure.name, measure.level) for measure in fragment.measures if measure.level is not None]
+    return vectors | {name: _added(vectors[level.of], group_of_cells(fragment, level)) for name, level in coarser}
+
+
+def _added(sums: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """`sums` of cells added up by group; in Python's integers, because many may leave an int64."""
+    totals = np.zeros(int(groups.max()) + 1, object)
+    np.add.at(totals, groups, sums.astype(object))
+    return totals.clip(-SATURATION, SATURATION).astype(np.int64)
 
 
 def numbers(measure: Measure, column: pa.ChunkedArray) -> NDArray[np.int64]:

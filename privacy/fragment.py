@@ -35,6 +35,21 @@ class Key:
 
 
 @dataclass(frozen=True)
+class Level:
+    """Where a measure is released once more, for fewer and larger groups (privacy/levels.py).
+
+    Attributes:
+        of: the measure of the cells that is added up.
+        keys: names of the keys that the groups of this level have, a part of the fragment's.
+        most_cells: cells in the largest of its groups.
+    """
+
+    of: str
+    keys: tuple[str, ...]
+    most_cells: int
+
+
+@dataclass(frozen=True)
 class Measure:
     """A sum of integers over the rows of a group.
 
@@ -57,6 +72,8 @@ class Measure:
         rho: this measure's share of the fragment's ρ, if its noise is Gaussian; else 0.
         scale: of the noise, in steps: `sensitivity / epsilon`, or `sensitivity_l2 / √(2 rho)`; of a pair's
             noise, that of each of the two Laplace draws that it is the sum of, with the ε of both measures.
+        level: None where the groups are the cells themselves; else the column of the release repeats each group's
+            number in all its cells.
     """
 
     name: str
@@ -76,6 +93,7 @@ class Measure:
     rho: float
     scale: float
     total: str = ""
+    level: Level | None = None
 
     @property
     def width(self) -> int:
@@ -149,6 +167,11 @@ class Fragment:
     cells_digest: str
     cells: pa.Table = field(compare=False, repr=False)
     threshold: Threshold | None = None
+
+    @property
+    def finest(self) -> tuple[Measure, ...]:
+        """The measures of the cells themselves."""
+        return tuple(measure for measure in self.measures if measure.level is None)
 
     @property
     def charge(self) -> Charge:

@@ -1,7 +1,7 @@
 """GROUP BY → the keys, and the grouping sets over them.
 
-Only the finest groups, those of all keys together, are released below the privacy line. Every grouping set is a sum of
-them above it (coordinator/roll_up.py): nothing more is spent, and all levels agree with one another.
+Every grouping set is a sum of the finest groups, those of all keys together, above the privacy line
+(coordinator/roll_up.py), so that all levels agree with one another. What nodes release beside: privacy/levels.py.
 """
 
 from __future__ import annotations

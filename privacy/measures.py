@@ -11,7 +11,7 @@ from privacy.errors import BoundsRefused, ConstructRefused
 from privacy.expressions import Facts, Reader, Reading
 from privacy.expressions.arithmetic import clamp
 from privacy.expressions.rules import cast, grouped, integer
-from privacy.fragment import Kind, Quantile
+from privacy.fragment import Kind, Level, Quantile
 from privacy.grids import EXACT, grid_of, in_steps, number, scaled, steps_of
 from privacy.positions import position_of, shown
 from privacy.rows.relation import Relation
@@ -37,6 +37,7 @@ class RawMeasure:
     centre: int
     tree: Tree | None = None
     total: str = ""
+    level: Level | None = None
 
     @property
     def width(self) -> int:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from privacy import pairs
+from privacy.codes import group_of_cells
 from privacy.dense import SATURATION, dense, numbers
 from privacy.errors import InternalError
 from privacy.thresholds import delta_of
@@ -154,7 +155,13 @@ def noisy(fragment: Fragment, exact: pa.Table, *, threads: int = 1) -> pa.Table:
     if fragment.threshold is not None:
         return _passing(fragment, fragment.threshold, exact, threads)
     columns = {key.name: fragment.cells.column(key.name) for key in fragment.keys}
-    return pa.table(columns | _released(fragment.measures, dense(fragment, exact), threads))
+    released = _released(fragment.measures, dense(fragment, exact), threads)
+    for measure in fragment.measures:
+        column = released[measure.name]
+        if measure.level is not None:
+            column = column.take(pa.array(group_of_cells(fragment, measure.level)))
+        columns[measure.name] = column
+    return pa.table(columns)
 
 
 def _passing(fragment: Fragment, threshold: Threshold, exact: pa.Table, threads: int) -> pa.Table:

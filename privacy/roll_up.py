@@ -32,11 +32,19 @@ class RollUp:
     def sums(self, values: NDArray[Any]) -> NDArray[Any]:
         """`values` (cells × …) added up by group (groups × …), in their own type."""
         total = np.zeros((self.groups, *values.shape[1:]), dtype=values.dtype)
-        for place in self.places if self.cells else ():
-            order = np.argsort(place, kind="stable")
-            groups, starts = np.unique(place[order], return_index=True)
-            total[groups] = np.add.reduceat(values[order], starts, axis=0)
+        for place in self.places:
+            total += added(values, place, self.groups)
         return total
+
+
+def added(values: NDArray[Any], place: NDArray[np.int64], groups: int) -> NDArray[Any]:
+    """`values` (cells × …) added up at their places (groups × …), in their own type."""
+    total = np.zeros((groups, *values.shape[1:]), dtype=values.dtype)
+    if len(place):
+        order = np.argsort(place, kind="stable")
+        found, starts = np.unique(place[order], return_index=True)
+        total[found] = np.add.reduceat(values[order], starts, axis=0)
+    return total
 
 
 def roll_up(

@@ -48,12 +48,29 @@ def sensitivity_l2(measure: RawMeasure, bounding: Bounding) -> float:
 
     With `max_rows` rows in each of `max_groups` groups at most, the norm is largest when all groups are full:
     √max_groups × max_rows × max(|low|, |high|). Where rows are bounded in all, it is largest when all fall in one.
+    Of a coarser level: `heaped`.
     """
+    most_cells = measure.level.most_cells if measure.level is not None else 1
     if measure.kind == "units":
-        return math.sqrt(bounding.max_groups) * _ROUNDED_UP
-    groups = 1 if bounding.form == "none" else bounding.max_groups
+        return math.sqrt(_heaped(bounding.max_groups, most_cells)) * _ROUNDED_UP
+    groups = heaped(bounding, most_cells)
     largest = bounding.max_rows * max(abs(measure.low), abs(measure.high))
     return math.sqrt(_levels(measure) * groups) * largest * _ROUNDED_UP
+
+
+def heaped(bounding: Bounding, most_cells: int) -> int:
+    """The square of the L2 norm of one unit's groups, each counted as 1, at a level with `most_cells` cells in a group.
+
+    What a unit has in several cells of one group adds up there. The norm is largest when as many of its cells as fit
+    lie in one group, as many as fit of the others in the next, and so on: squares are convex. Where rows are bounded
+    in all, they may fall in one cell at every level: its groups count as one, which holds all rows.
+    """
+    return 1 if bounding.form == "none" else _heaped(bounding.max_groups, most_cells)
+
+
+def _heaped(cells: int, most_cells: int) -> int:
+    full, rest = divmod(cells, most_cells)
+    return full * most_cells**2 + rest**2
 
 
 def _levels(measure: RawMeasure) -> int:

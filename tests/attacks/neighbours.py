@@ -144,10 +144,10 @@ def assert_within(fragment: Fragment, one: pa.Table, other: pa.Table) -> None:
     """The exact statistics, dense over the cells, differ by no more than declared: each measure and all together."""
     sums = _common(fragment, fragment.threshold, one, other) if fragment.threshold is not None else (one, other)
     loss, moved = 0.0, dict[str, list[int]]()
-    for measure, with_person, without in zip(
-        fragment.measures, *(_sums(_over(fragment, sums[0]), table) for table in sums), strict=True
-    ):
-        changes = [ours - theirs for ours, theirs in zip(with_person, without, strict=True)]
+    with_person, without = (_sums(_over(fragment, sums[0]), table) for table in sums)
+    for measure in fragment.measures:
+        both = with_person[measure.name], without[measure.name]
+        changes = [ours - theirs for ours, theirs in zip(*both, strict=True)]
         l1, l2 = sum(map(abs, changes)), math.sqrt(sum(change**2 for change in changes))
         assert l1 <= measure.sensitivity, (measure, l1)
         assert l2 <= measure.sensitivity_l2 * _ROUNDING, (measure, l2)
@@ -158,9 +158,9 @@ def assert_within(fragment: Fragment, one: pa.Table, other: pa.Table) -> None:
     assert loss <= (fragment.charge.epsilon + fragment.charge.rho) * _ROUNDING
 
 
-def _sums(fragment: Fragment, exact: pa.Table) -> list[list[int]]:
-    """One list a measure."""
-    return [vector.tolist() for vector in dense(fragment, exact).values()]
+def _sums(fragment: Fragment, exact: pa.Table) -> dict[str, list[int]]:
+    """By measure."""
+    return {name: vector.tolist() for name, vector in dense(fragment, exact).items()}
 
 
 def _loss_of_pair(fragment: Fragment, total: Measure, moved: Mapping[str, list[int]]) -> float:

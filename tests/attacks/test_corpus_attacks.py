@@ -11,6 +11,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from privacy.request import Request
 from tests.attacks.neighbours import Neighbours, neighbours
 from tests.federation.corpus_federation import CORPUS, HERE, fill
 
@@ -152,6 +153,13 @@ REFUSED = [
     "",
     "(((((",
 ]
+LEVELS = [
+    "SELECT hospital, age, COUNT(*) FROM visits GROUP BY ROLLUP (hospital, age)",
+    "SELECT hospital, age, COUNT(DISTINCT person_id) FROM visits GROUP BY ROLLUP (hospital, age)",
+    "SELECT hospital, age, COUNT(*), AVG(cost), SUM(age) FROM visits WHERE person_id = 42 GROUP BY CUBE (hospital, age)",
+    "SELECT home_province, birth_year, COUNT(*), AVG(birth_year) FROM residents GROUP BY ROLLUP (home_province, birth_year)",
+    "SELECT h.hospital, birth_year, COUNT(*) FROM residents r JOIN hospitals h ON r.home_province = h.city GROUP BY ROLLUP (h.hospital, birth_year)",
+]
 BOUNDED = [
     "SELECT COUNT(*) FROM visits WHERE NOT (person_id <> 42)",
     "SELECT COUNT(*) FROM visits WHERE person_id IN (7, 42) AND cost > 999",
@@ -200,6 +208,7 @@ BOUNDED = [
     "SELECT DATE_TRUNC('week', visit_date) AS w, COUNT(*), AVG(cost) FROM visits GROUP BY w",
     "SELECT EXTRACT(doy FROM visit_date) AS d, COUNT(*) FROM visits WHERE person_id = 7 GROUP BY d",
     "SELECT kind, COUNT(*) FROM visits GROUP BY kind HAVING COUNT(*) > 100 ORDER BY COUNT(*) DESC LIMIT 2",
+    *LEVELS,
 ]
 
 
@@ -217,3 +226,12 @@ def test_more_that_is_bounded(target: Neighbours, sql: str, limits: dict[str, in
 def test_most_of_them_are_answered(target: Neighbours) -> None:
     answered = [sql for sql in BOUNDED if target.answers(sql)]
     assert len(answered) > len(BOUNDED) * 2 / 3, [sql for sql in BOUNDED if sql not in answered]
+
+
+@pytest.mark.parametrize("sql", LEVELS)
+@pytest.mark.parametrize("delta", [0.0, 1e-4])
+def test_these_are_released_at_several_levels(target: Neighbours, sql: str, delta: float) -> None:
+    request = Request.new(sql, epsilon=1.0, delta=delta, nonce="0" * 32, expires_unix_s=2**40)
+    for fragment in target.planner.plan(request).blocks[0].fragments.values():
+        assert fragment.finest != fragment.measures
+    assert target.assert_bounded(sql, delta=delta, release=False)

@@ -203,7 +203,14 @@ def _near(descriptor: FieldDescriptor, value: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("delta", [0.0, 1e-4], ids=["laplace", "gaussian"])
-@pytest.mark.parametrize("sql", [SQL, "SELECT DATE_TRUNC('month', day) AS m, MEDIAN(age // 20) FROM visits GROUP BY m"])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        SQL,
+        "SELECT DATE_TRUNC('month', day) AS m, MEDIAN(age // 20) FROM visits GROUP BY m",
+        "SELECT day, COUNT(*) FROM visits GROUP BY ROLLUP (day)",
+    ],
+)
 def test_every_field_that_is_forged_is_refused(daemon: Daemon, sql: str, delta: float) -> None:
     """Fields that are added to the protocol later are forged here too."""
     message = honest(sql, delta=delta)

@@ -11,8 +11,10 @@ import privacy.error_bars
 from coordinator.above import NO_ERROR_BARS, Computed, computed
 from coordinator.merge import merge
 from coordinator.rest import RestEngine
+from coordinator.roll_up import by_grouping_sets
+from privacy.error_bars import cell_deviations
 from privacy.fragment import MERGED, Plan
-from privacy.noise import variance
+from privacy.noise import noisy, variance
 from tests.coordinator.fakes import release
 from tests.privacy.corpus_planner import plan
 
@@ -109,6 +111,45 @@ def test_a_count_and_its_sum_are_merged_as_a_pair() -> None:
     (first, *others) = merge(question.blocks[0].fragments, releases).contributions
     assert [part.pairs for part in (first, *others)] == [{"m1": "m0"}] * 4
     assert {mechanism for mechanism, _ in first.noises.values()} == {"laplace_pair"}
+
+
+def test_levels_in_a_query_over_several_blocks_have_the_errors_of_what_is_combined() -> None:
+    """Of a difference of counts of two blocks, both with levels: the variances that the chains state, added up."""
+    sql = "SELECT home_province, birth_year, COUNT(*) AS n FROM residents {} GROUP BY ROLLUP (1, 2)"
+    question = plan(
+        f"SELECT a.home_province AS p, a.birth_year AS y, a.n - b.n AS d FROM ({sql.format('')}) AS a JOIN "
+        f"({sql.format('WHERE insured')}) AS b "
+        "ON a.home_province IS NOT DISTINCT FROM b.home_province AND a.birth_year IS NOT DISTINCT FROM b.birth_year",
+    )
+    assert len(question.blocks) == 2
+    releases: dict[str, dict[str, pa.Table]] = {}
+    for block in question.blocks:
+        for province, part in block.fragments.items():
+            assert part.finest != part.measures
+            nothing = part.cells.slice(0, 0).append_column("m0", pa.array([], pa.int64()))
+            releases.setdefault(province, {})[block.name] = noisy(part, nothing)
+    result = computed(RestEngine(), question, releases, seed=1, timeout_s=60)
+    assert not result.notes
+    stated = [
+        by_grouping_sets(merge(block.fragments, {name: found[block.name] for name, found in releases.items()}), sets, 2)
+        for block, sets in ((block, block.grouping_sets) for block in question.blocks)
+    ]
+    variances = sum(
+        cell_deviations("m0", merged.contributions, merged.table.num_rows, roll_up=merged.roll_up) ** 2
+        for merged in stated
+    )
+    by_key = dict(
+        zip(zip(*(stated[0].table[k].to_pylist() for k in ("k0", "k1")), strict=True), variances, strict=True)
+    )
+    keys = zip(result.rows["p"].to_pylist(), result.rows["y"].to_pylist(), strict=True)
+    ratios = [
+        error / math.sqrt(by_key[key])
+        for key, error in zip(keys, result.bars.standard_errors["d"].to_pylist(), strict=True)
+        if error is not None
+    ]
+    assert len(ratios) >= 360
+    assert np.mean(ratios) == pytest.approx(1, abs=0.03)
+    assert max(abs(ratio - 1) for ratio in ratios) < 0.3  # of 399 draws each
 
 
 def test_histograms_have_intervals_too() -> None:

@@ -13,9 +13,11 @@ from coordinator.above import computed, rehearse
 from coordinator.merge import merge
 from coordinator.rest import RestEngine
 from coordinator.roll_up import by_grouping_sets
+from privacy.error_bars import cell_deviations
 from privacy.fragment import MERGED, OutputColumn, Rest
-from privacy.noise import laplace_variance
+from privacy.noise import laplace_variance, noisy
 from tests.coordinator.fakes import fragment, no_keys, plan_of, release
+from tests.privacy.corpus_planner import plan
 
 SETS = ((0, 1), (0,), (1,), ())
 CELLS = [*product(["a", "b", "c", None], ["x", "y", None])]
@@ -93,7 +95,7 @@ def answer(
     provinces: dict[str, float], cells: pa.Table, *, values: int, sets: tuple[tuple[int, ...], ...]
 ) -> list[dict[str, float | None]]:
     """Rows of `r0`, `r1`, `n` = m0, `mean` = m1 / m0 and their standard errors; noise scales by province."""
-    plan = plan_of(
+    question = plan_of(
         {name: fragment(name, cells, measures=2, scale=scale) for name, scale in provinces.items()},
         Rest(
             "SELECT r0, r1, m0 AS n, m1 / m0 AS mean, cell FROM merged ORDER BY cell",
@@ -109,9 +111,9 @@ def answer(
     )
     numbers = [values] * cells.num_rows
     engine = RestEngine()
-    rehearse(engine, plan, timeout_s=10)
+    rehearse(engine, question, timeout_s=10)
     releases = {name: {MERGED: release(cells, numbers, numbers)} for name in provinces}
-    result = computed(engine, plan, releases, seed=3, timeout_s=30)
+    result = computed(engine, question, releases, seed=3, timeout_s=30)
     errors = result.bars.standard_errors.rename_columns(["r0", "r1", "se_n", "se_mean"]).select(["se_n", "se_mean"])
     found: list[dict[str, float | None]] = [
         {**row, **error} for row, error in zip(result.rows.to_pylist(), errors.to_pylist(), strict=True)
@@ -141,3 +143,38 @@ def test_a_cell_that_one_node_has_carries_that_nodes_noise_up() -> None:
     merged = merge(fragments, {"anhui": release(one, [1, 2]), "jiangsu": release(other, [30])})
     table = by_grouping_sets(merged, ((0, 1), (0,)), 2).table
     assert [row[1:] for row in rows(table)] == [("a", "x", 0, 0, 1), ("a", "y", 0, 0, 32), ("a", None, 0, 1, 33)]
+
+
+LARGE = "SELECT home_province, birth_year, COUNT(*) FROM residents GROUP BY ROLLUP (home_province, birth_year)"
+REPEATS = 400
+
+
+def squared_errors(sql: str, sets: tuple[tuple[int, ...], ...]) -> tuple[dict[int, float], dict[int, float]]:
+    """By how many keys are rolled up, the mean squared error of an empty region's rows, and the one that is stated."""
+    part = plan(sql).blocks[0].fragments["anhui"]
+    nothing = part.cells.slice(0, 0).append_column("m0", pa.array([], pa.int64()))
+    seen: dict[int, list[float]] = {}
+    for _ in range(REPEATS):
+        merged = by_grouping_sets(merge({"anhui": part}, {"anhui": noisy(part, nothing)}), sets, 2)
+        for key, other, value in zip(*(merged.table[name].to_pylist() for name in ("r0", "r1", "m0")), strict=True):
+            seen.setdefault(key + other, []).append(value**2)
+    deviations = cell_deviations("m0", merged.contributions, merged.table.num_rows, roll_up=merged.roll_up)
+    rolled_up = np.array(merged.table["r0"].to_pylist()) + np.array(merged.table["r1"].to_pylist())
+    stated = {level: float((deviations[rolled_up == level] ** 2).mean()) for level in seen}
+    return {level: float(np.mean(values)) for level, values in seen.items()}, stated
+
+
+def test_levels_that_are_released_err_less_and_as_stated() -> None:
+    sets = ((0, 1), (0,), ())
+    levels, stated = squared_errors(LARGE, sets)
+    alone, sums = squared_errors(LARGE.replace("ROLLUP ", ""), sets)
+    for level in levels:
+        tolerance = (0.05, 0.3, 0.6)[level]  # more than five standard deviations
+        assert levels[level] == pytest.approx(stated[level], rel=tolerance)
+        assert alone[level] == pytest.approx(sums[level], rel=tolerance)
+    # Analytically, which is without chance: a total errs far less, one of 360 groups more, all rows together less.
+    assert stated[1] < 0.5 * sums[1]
+    assert stated[2] < 0.5 * sums[2]
+    assert sums[0] < stated[0] < 1.8 * sums[0]
+    rows = {0: 360, 1: 4, 2: 1}
+    assert sum(rows[n] * stated[n] for n in rows) < 0.9 * sum(rows[n] * sums[n] for n in rows)

@@ -52,6 +52,9 @@ QUERIES = [
     "SELECT h.level, v.sex, GROUPING(h.level) AS g, COUNT(*) AS n FROM visits v LEFT JOIN hospitals h ON v.hospital = h.hospital AND h.city = 'hefei' GROUP BY ROLLUP (1, 2) ORDER BY g, n",
     "SELECT CASE WHEN GROUPING(kind) = 1 THEN 'total' ELSE kind END AS k, COUNT(*) AS n FROM visits WHERE province <> 'anhui' GROUP BY GROUPING SETS ((kind), ()) ORDER BY GROUPING(kind), n DESC LIMIT 4",
     "SELECT sex, kind, MEDIAN(age), MAX(age), COUNT(*) FROM visits GROUP BY CUBE (sex, kind)",
+    "SELECT home_province, birth_year, COUNT(*), AVG(birth_year), SUM(birth_year) FROM residents GROUP BY ROLLUP (1, 2)",
+    "SELECT hospital, age, COUNT(*), AVG(cost) FROM visits GROUP BY CUBE (hospital, age)",
+    "SELECT h.home_province, birth_year, h.n, h.n * 100.0 / p.n AS pct FROM (SELECT home_province, birth_year, COUNT(*) AS n FROM residents GROUP BY ROLLUP (1, 2)) AS h, (SELECT COUNT(*) AS n FROM visits) AS p",
     "SELECT kind AS a0, COUNT(*) AS k0, -AVG(cost) AS cell FROM visits GROUP BY kind ORDER BY kind DESC",
     "SELECT AVG(CASE WHEN kind = 'test' THEN cost END), SUM(CASE WHEN kind = 'test' THEN cost END) FROM visits",
 ]
@@ -98,16 +101,25 @@ def test_limits_bound_what_a_person_adds(rich: weir.Connection, union: duckdb.Du
     assert any("at most 2 rows" in note for note in answer.notes)
 
 
-def test_levels_agree_exactly_under_noise(rich: weir.Connection) -> None:
-    sql = "SELECT province, kind, COUNT(*) AS n, SUM(age) AS s FROM visits GROUP BY CUBE (province, kind)"
+@pytest.mark.parametrize(
+    ("table", "one", "two", "groups"),
+    [
+        ("visits", "province", "kind", 20),
+        ("visits", "hospital", "age", 2020),
+        ("residents", "province", "birth_year", 360),
+    ],
+)
+def test_levels_agree_exactly_under_noise(rich: weir.Connection, table: str, one: str, two: str, groups: int) -> None:
+    number = "age" if table == "visits" else "birth_year"
+    sql = f"SELECT {one}, {two}, COUNT(*) AS n, SUM({number}) AS s FROM {table} GROUP BY CUBE ({one}, {two})"
     frame = rich.sql(sql, epsilon=0.1).df()
     cells = frame.dropna()
-    assert len(cells) == 20
-    for key, other in (("province", "kind"), ("kind", "province")):
+    assert len(cells) == groups
+    for key, other in ((one, two), (two, one)):
         level = frame[frame[key].notna() & frame[other].isna()].set_index(key)
         sums = cells.groupby(key)[["n", "s"]].sum()
         assert (level.loc[sums.index, ["n", "s"]] == sums).all().all()
-    total = frame[frame["province"].isna() & frame["kind"].isna()][["n", "s"]]
+    total = frame[frame[one].isna() & frame[two].isna()][["n", "s"]]
     assert (total.iloc[0] == cells[["n", "s"]].sum()).all()
 
 

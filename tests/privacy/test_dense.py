@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privacy.dense import SATURATION, dense, numbers
-from privacy.fragment import Fragment, Key
+from privacy.fragment import Fragment, Key, Level
 from privacy.trees import counts_of_levels
 from tests.privacy.corpus_planner import plan
 
@@ -99,3 +99,14 @@ def test_lists_of_bins_become_trees_in_the_order_of_the_groups() -> None:
     found = numbers(measure, pa.chunked_array([pa.array(lists[:1]), pa.array(lists[1:])]))
     assert np.array_equal(found, counts_of_levels(measure.tree, leaves).ravel())
     assert not numbers(measure, pa.chunked_array([pa.nulls(3)])).any()
+
+
+def test_a_level_is_the_sum_of_its_cells_and_stays_in_range() -> None:
+    held = {"k0": pa.array(["a", "b", "a", None]), "k1": pa.array([1, 1, 2, 3])}
+    fragment = over(COUNT, pa.table(held))
+    coarser = dataclasses.replace(fragment.measures[0], name="m0l1", level=Level("m0", ("k0",), 2))
+    fragment = dataclasses.replace(fragment, measures=(*fragment.measures, coarser))
+    for counts, sums in (([1, 2, 3, None], [4, 2, 0]), ([SATURATION, 2, 5, 7], [SATURATION, 2, 7])):
+        found = dense(fragment, pa.table({**held, "m0": pa.array(counts, pa.decimal128(38, 0))}))
+        assert found["m0l1"].tolist() == sums
+        assert found["m0l1"].dtype == np.int64

@@ -7,10 +7,12 @@ import pyarrow as pa
 import pytest
 
 import privacy.error_bars
+from privacy.chains import Chain
 from privacy.error_bars import (
     LEAST_DRAWS,
     MOST_DRAWS,
     Contribution,
+    cell_deviations,
     draws_per_cell,
     fourth_cumulants,
     seed_of,
@@ -19,6 +21,7 @@ from privacy.error_bars import (
 from privacy.fragment import Mechanism
 from privacy.noise import laplace_variance, simulated_noise, variance
 from privacy.request import Request
+from privacy.roll_up import RollUp
 
 
 def merged(cells: int, *, measures: int = 1, value: int = 100) -> pa.Table:
@@ -73,6 +76,79 @@ def test_a_pair_has_the_noise_of_two_draws() -> None:
     assert (both**4).mean() / (both**2).mean() ** 2 - 3 == pytest.approx(3, abs=0.5)
     (first,) = fourth_cumulants((("m0", 50.0), ("m1", 1.0)), [part], 1)
     assert first == pytest.approx(12 * 100_000.0**4)
+
+
+GROUPS = np.arange(20) % 4  # of 20 cells
+ROLLED = RollUp((np.arange(20), 20 + GROUPS, np.full(20, 24)), 25)
+
+
+def levelled(*scales: float, by: float = 1.0, mechanism: Mechanism = "laplace") -> Chain:
+    """The 20 cells, their four groups, and all of them, with noise of these scales."""
+    return Chain(("", "", ""), (GROUPS, np.zeros(4, np.int64)), tuple((mechanism, by * scale) for scale in scales))
+
+
+def paired(*scales: float, high: float) -> Contribution:
+    """A count and its sum, released together at every level."""
+    chains = {
+        "m0": levelled(*scales, mechanism="laplace_pair"),
+        "m1": levelled(*scales, by=high, mechanism="laplace_pair"),
+    }
+    return Contribution(np.arange(20), {name: chain.noises[0] for name, chain in chains.items()}, {"m1": "m0"}, chains)
+
+
+def weights(chain: Chain) -> np.ndarray:
+    """How each noise of a chain (the columns) counts in each group of ROLLED."""
+    ends = np.cumsum(chain.sizes)
+    levels = np.split(np.eye(ends[-1]), ends[:-1])
+    return ROLLED.sums(levels[0] + chain.corrections(chain.offsets(levels))[0])
+
+
+@pytest.mark.parametrize("scales", [(30.0, 30.0, 30.0), (30.0, 500.0, 20.0), (90.0, 20.0, 2000.0)])
+@pytest.mark.parametrize("nodes", [1, 3])
+def test_what_levels_are_combined_to_is_taken_as_far_from_gaussian_as_it_may_be(
+    scales: tuple[float, float, float], nodes: int
+) -> None:
+    chain = levelled(*scales)
+    part = Contribution(np.arange(20), {"m0": chain.noises[0]}, chains={"m0": chain})
+    exact = nodes * weights(chain) ** 4 @ np.repeat([12 * scale**4 for scale in scales], chain.sizes)
+    variances = cell_deviations("m0", [part] * nodes, 20, roll_up=ROLLED) ** 2
+    found = fourth_cumulants((("m0", 1.0),), [part] * nodes, 20, roll_up=ROLLED)
+    assert (found >= exact).all()
+    assert found / variances**2 == pytest.approx([3 / nodes] * 25)
+    assert (exact / found).max() > 0.5  # somewhere it nearly is as far
+    gaussian = Contribution(
+        part.cells, {"m0": ("gaussian", 30.0)}, chains={"m0": levelled(*scales, mechanism="gaussian")}
+    )
+    assert fourth_cumulants((("m0", 1.0),), [gaussian], 20, roll_up=ROLLED).tolist() == [0.0] * 25
+
+
+def test_a_pair_that_is_combined_from_levels_is_a_pair_still() -> None:
+    """count = a + b, sum = 50 (a − b) with a and b the same combination: so 50 × count + sum is 100 a."""
+    part = paired(1000.0, 700.0, 3000.0, high=50.0)
+    of_pair = fourth_cumulants((("m0", 50.0), ("m1", 1.0)), [part], 20, roll_up=ROLLED)
+    of_count = fourth_cumulants((("m0", 50.0),), [part], 20, roll_up=ROLLED)
+    variances = (50 * cell_deviations("m0", [part], 20, roll_up=ROLLED)) ** 2
+    assert of_count / variances**2 == pytest.approx([1.5] * 25)
+    assert of_pair / (2 * variances) ** 2 == pytest.approx([3] * 25)
+    frame = drawn(merged(25, measures=2), [], [part], seed=5, roll_up=ROLLED).to_pandas()
+    count, total = frame["m0"] - 100, frame["m1"] - 100
+    assert abs(count.corr(total)) < 0.05
+    both = (50 * count + total).to_numpy().reshape(25, -1)
+    assert both.var(axis=1) == pytest.approx(2 * variances, rel=0.15)
+    finest = both[:20] / both[:20].std(axis=1)[:, np.newaxis]
+    seen = count.to_numpy().reshape(25, -1)[:20] / count.to_numpy().reshape(25, -1)[:20].std(axis=1)[:, np.newaxis]
+    assert (finest**4).mean() - 3 > 1.6 * ((seen**4).mean() - 3) > 1
+
+
+def test_small_noise_of_levels_is_drawn_as_it_is_released() -> None:
+    """In whole steps, with the variance that is stated for them."""
+    chain = levelled(1.0, 1.5, 1.5)
+    part = Contribution(np.arange(20), {"m0": chain.noises[0]}, chains={"m0": chain})
+    table = drawn(merged(25), [], [part], seed=5, roll_up=ROLLED)
+    numbers = table["m0"].to_numpy().reshape(25, -1)
+    assert (numbers[:24] == np.rint(numbers[:24])).all()
+    stated = cell_deviations("m0", [part], 20, roll_up=ROLLED) ** 2
+    assert numbers.var(axis=1) == pytest.approx(stated, rel=0.2)
 
 
 def test_a_cell_has_the_noise_of_the_nodes_that_added_to_it() -> None:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from scipy import integrate, optimize, stats
 
+from privacy.chains import Chain
 from privacy.error_bars import Contribution, simulated
 from privacy.fragment import Mechanism, OutputColumn
 from privacy.intervals import DrawnSpread, LinearSpread, Spread, drawn_spread, error_bars, linear_spread
@@ -90,6 +91,27 @@ def test_analytic_and_simulated_bars_of_linear_forms_agree(form: Form, name: str
     assert drawn.deviation.mean() == pytest.approx(analytic.deviation[0], rel=0.02)
     ends = np.array([estimate - drawn.low.mean(), drawn.high.mean() - estimate])
     assert ends == pytest.approx([analytic.half[0]] * 2, rel=0.05)
+
+
+@pytest.mark.parametrize(("form", "scale"), list(product(FORMS, [0.7, 3.0, 30.0])))
+def test_intervals_of_combined_levels_are_no_narrower_than_draws_and_hardly_wider(form: Form, scale: float) -> None:
+    places = np.arange(40) % 4
+    levels = tuple(("laplace_pair", more * scale) for more in (1.0, 1.5))
+    sums = tuple(("laplace_pair", more * 50 * scale) for more in (1.0, 1.5))
+    chains = {name: Chain(("", ""), (places,), noises) for name, noises in (("m0", levels), ("m1", sums))}
+    part = Contribution(np.arange(40), {name: chain.noises[0] for name, chain in chains.items()}, {"m1": "m0"}, chains)
+    rolled = RollUp((np.arange(40), 40 + places), 44)
+    merged = pa.table({"cell": np.arange(44), "m0": np.full(44, 500), "m1": np.full(44, 900)})
+    for nodes in (1, 3):
+        ((table, draws),) = simulated(merged, [], [part] * nodes, seed=11, roll_up=rolled)
+        values = sum(by * table.column(measure).to_numpy() for measure, by in form)
+        drawn = drawn_spread(np.asarray(values).reshape(44, draws))
+        analytic = linear_spread(form, [part] * nodes, 40, roll_up=rolled)
+        step = abs(form[0][1]) if len(form) == 1 else 0.0
+        for level in (slice(40), slice(40, 44)):
+            half = (drawn.high - drawn.low)[level].mean() / 2
+            tolerance = 0.02 if level.start is None else 0.06  # of 40 cells and of four
+            assert (1 - tolerance) * half - step / 2 <= analytic.half[level].mean() <= (1.09 + tolerance) * half + step
 
 
 def test_groups_have_the_noise_of_all_their_cells() -> None:

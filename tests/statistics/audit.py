@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from privacy.accounting import Charge
-from privacy.fragment import Fragment
+from privacy.codes import group_of_cells
+from privacy.fragment import Fragment, Measure
 from privacy.noise import noisy
 from tests.statistics.copies import repeated, repeated_rows
 
@@ -216,7 +217,15 @@ def _promise(p: float, q: float, claim: Charge) -> float:
 
 
 def _joint(fragment: Fragment, release: pa.Table, copies: int) -> Releases:
-    """One row a copy: its cells of the first measure, then of the next."""
-    columns = (release.column(measure.name).combine_chunks() for measure in fragment.measures)
+    """One row a copy: its cells of the first measure, then of the next; of a coarser level, each group once."""
+    columns = (_numbers(fragment, measure, release) for measure in fragment.measures)
     plain = (column.flatten() if pa.types.is_fixed_size_list(column.type) else column for column in columns)
     return np.hstack([column.to_numpy().reshape(copies, -1) for column in plain]).astype(np.float64)
+
+
+def _numbers(fragment: Fragment, measure: Measure, release: pa.Table) -> pa.Array:
+    column = release.column(measure.name).combine_chunks()
+    if measure.level is None:
+        return column
+    first = np.unique(group_of_cells(fragment, measure.level), return_index=True)[1]
+    return column.take(pa.array(np.sort(first)))

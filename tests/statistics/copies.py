@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from privacy.fragment import Fragment, Key
+from privacy.fragment import Fragment, Key, Level
 
 COPY = Key("copy", "BIGINT", "copy")
 
@@ -20,7 +20,16 @@ def repeated(fragment: Fragment, copies: int) -> Fragment:
     """`fragment` with each of its cells `copies` times: first all cells of copy 0, then of copy 1 …"""
     cells = fragment.cells if fragment.keys else pa.table({"one": [1]})
     wide = repeated_rows(cells, copies).select([COPY.name, *(key.name for key in fragment.keys)])
-    return replace(fragment, keys=(COPY, *fragment.keys), cells=wide, cell_count=wide.num_rows)
+    measures = (
+        measure if measure.level is None else replace(measure, level=_of_each_copy(measure.level))
+        for measure in fragment.measures
+    )
+    keys = (COPY, *fragment.keys)
+    return replace(fragment, keys=keys, measures=tuple(measures), cells=wide, cell_count=wide.num_rows)
+
+
+def _of_each_copy(level: Level) -> Level:
+    return replace(level, keys=(COPY.name, *level.keys))
 
 
 def repeated_rows(rows: pa.Table, copies: int) -> pa.Table:

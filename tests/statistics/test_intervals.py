@@ -21,6 +21,7 @@ import privacy.error_bars
 from coordinator.above import Computed, computed
 from coordinator.merge import merge
 from coordinator.rest import RestEngine
+from coordinator.roll_up import by_grouping_sets
 from privacy.catalog import parse_catalog
 from privacy.error_bars import LEAST_DRAWS
 from privacy.fragment import MERGED, Fragment, Mechanism, Plan
@@ -29,7 +30,7 @@ from privacy.planner import Planner
 from privacy.request import Request
 from tests.attacks.local_node import LocalNode, local_node
 from tests.statistics.clinic import CATALOG, tables
-from tests.statistics.copies import repeated, repeated_rows
+from tests.statistics.copies import COPY, repeated, repeated_rows
 
 FALSE_ALARM = 1e-7
 COPIES = 1_800  # answers at once: as many as have all draws
@@ -136,19 +137,43 @@ def planned(case: Case, mechanism: Mechanism, monkeypatch: pytest.MonkeyPatch) -
 
 def seen(node: LocalNode, plan: Plan, *, copies: int = COPIES) -> Seen:
     """`copies` answers of fresh noise."""
-    exact = {name: node.exact(part) for name, part in plan.blocks[0].fragments.items()}
-    wide = {name: repeated(part, copies) for name, part in plan.blocks[0].fragments.items()}
-    releases = {name: {MERGED: noisy(part, repeated_rows(exact[name], copies))} for name, part in wide.items()}
+    (block,) = plan.blocks
+    exact = {name: node.exact(part) for name, part in block.fragments.items()}
+    wide, rows = repeated, repeated_rows
+    sets = tuple((*keys, len(block.any_fragment.keys)) for keys in block.grouping_sets)  # of each copy
+    if sets:
+        wide, rows = _copies_last, _rows_with_copies_last
+    parts = {name: wide(part, copies) for name, part in block.fragments.items()}
+    releases = {name: {MERGED: noisy(part, rows(exact[name], copies))} for name, part in parts.items()}
     rest = RestEngine(threads=1)
-    result = computed(
-        rest, replace(plan, blocks=(replace(plan.blocks[0], fragments=wide),)), releases, seed=copies, timeout_s=120
-    )
-    silent = {name: without_noise(part) for name, part in wide.items()}
-    true = {name: noisy(part, repeated_rows(exact[name], copies)) for name, part in silent.items()}
+    many = replace(plan, blocks=(replace(block, fragments=parts, grouping_sets=sets),))
+    result = computed(rest, many, releases, seed=copies, timeout_s=120)
+    silent = {name: without_noise(part) for name, part in parts.items()}
+    true = {name: noisy(part, rows(exact[name], copies)) for name, part in silent.items()}
+    merged = by_grouping_sets(merge(silent, true), sets, len(many.blocks[0].any_fragment.keys))
     with rest.session(timeout_s=60) as session:
-        truth = session.run(plan.rest.sql, merged=merge(silent, true).table)
+        truth = session.run(plan.rest.sql, merged=merged.table)
     places = [place for place, column in enumerate(plan.rest.columns) if column.noisy]
-    return Seen(*(_numbers(table, places, copies) for table in (result.rows, *_bars(result), truth)))
+    tables_of = (result.rows, *_bars(result), truth)
+    return Seen(*(_numbers(table, places, copies, copies_last=bool(sets)) for table in tables_of))
+
+
+def _copies_last(fragment: Fragment, copies: int) -> Fragment:
+    """As `repeated`, with the copy as the last key, named like the others: a key that is never rolled up."""
+    wide, name = repeated(fragment, copies), f"k{len(fragment.keys)}"
+    keys = (*fragment.keys, replace(COPY, name=name))
+    cells = wide.cells.select([*(key.name for key in fragment.keys), COPY.name]).rename_columns([k.name for k in keys])
+    measures = tuple(
+        part if part.level is None else replace(part, level=replace(part.level, keys=(*part.level.keys[1:], name)))
+        for part in wide.measures
+    )
+    return replace(wide, keys=keys, cells=cells, measures=measures)
+
+
+def _rows_with_copies_last(rows: pa.Table, copies: int) -> pa.Table:
+    wide = repeated_rows(rows, copies)
+    keys = sum(name.startswith("k") for name in rows.column_names)
+    return wide.rename_columns([f"k{keys}" if name == COPY.name else name for name in wide.column_names])
 
 
 def without_noise(fragment: Fragment) -> Fragment:
@@ -161,9 +186,10 @@ def _bars(result: Computed) -> tuple[pa.Table, ...]:
     return result.bars.standard_errors, result.bars.low, result.bars.high
 
 
-def _numbers(table: pa.Table, places: list[int], copies: int) -> NDArray[np.float64]:
-    columns = [table.column(place).cast(pa.float64()).to_numpy().reshape(copies, -1) for place in places]
-    return np.stack(columns, axis=2)
+def _numbers(table: pa.Table, places: list[int], copies: int, *, copies_last: bool) -> NDArray[np.float64]:
+    columns = [table.column(place).cast(pa.float64()).to_numpy() for place in places]
+    by_copy = [column.reshape(-1, copies).T if copies_last else column.reshape(copies, -1) for column in columns]
+    return np.stack(by_copy, axis=2)
 
 
 def assert_between(covered: NDArray[np.bool_], low: float, high: float) -> None:
@@ -180,6 +206,30 @@ def test_intervals_cover_the_value_without_noise(
     found = seen(node, planned(CASES[name], mechanism, monkeypatch))
     for column in range(found.values.shape[2]):
         assert_between(found.column(column).by_the_interval, CASES[name].low, CASES[name].high)
+
+
+LEVELS = {  # a total's noise is near Gaussian where its parts tell much of it, and it is taken as Laplace noise
+    "sums": Case("SELECT SUM(cost) FROM visits GROUP BY ROLLUP (ward)", 0.5, 0.945, 0.965),
+    "pairs": Case(
+        "SELECT COUNT(*), SUM(cost), AVG(cost) FROM visits WHERE ward < 'E' GROUP BY ROLLUP (ward)", 1.0, 0.93, 0.97
+    ),
+    "small noise": Case("SELECT COUNT(*), COUNT(*) / 4 FROM visits GROUP BY ROLLUP (ward)", 60.0, 0.945, 1.0),
+}
+
+
+@pytest.mark.parametrize("mechanism", ["laplace", "gaussian"])
+@pytest.mark.parametrize("name", LEVELS)
+def test_intervals_of_combined_levels_cover_as_much(
+    node: LocalNode, name: str, mechanism: Mechanism, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        privacy.block_planner, "choose_levels", lambda groups, *_: {groups[0]: groups[0].count, groups[-1]: 20}
+    )
+    plan = planned(LEVELS[name], mechanism, monkeypatch)
+    assert all(part.finest != part.measures for part in plan.blocks[0].fragments.values())
+    found = seen(node, plan)
+    for column in range(found.values.shape[2]):
+        assert_between(found.column(column).by_the_interval, LEVELS[name].low, LEVELS[name].high)
 
 
 def test_two_standard_errors_do_not_cover_the_averages_of_few(node: LocalNode, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ Each audit raises a false alarm with probability below 1e-7 (audit.py), all of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,6 +18,7 @@ import privacy.block_planner
 from privacy.accounting import Charge, zcdp_rho
 from privacy.catalog import Catalog, parse_catalog
 from privacy.fragment import Fragment, Plan
+from privacy.levels import Groups, Loads
 from privacy.planner import Planner
 from privacy.request import Request
 from tests.attacks.local_node import LocalNode, local_node
@@ -124,6 +125,54 @@ def test_the_claim_holds_and_is_used(
     finding = neighbours.audited(fragment, fragment.charge)
     assert not finding.contradicted
     assert finding.epsilon > 0.3  # the person shows as much as that, so the audit looked at something
+
+
+# Levels
+
+
+WARDS = "SELECT ward, COUNT(*) FROM visits GROUP BY ROLLUP (ward)"
+PAIRED = "SELECT ward, COUNT(*), AVG(cost) FROM visits GROUP BY ROLLUP (ward)"
+PEOPLE = "SELECT ward, COUNT(DISTINCT person_id) FROM visits GROUP BY ROLLUP (ward)"
+
+
+def levelled(mechanism: Mechanism, monkeypatch: pytest.MonkeyPatch, sql: str = WARDS) -> Fragment:
+    """The wards, and with most of the budget all of them together: a unit fills two wards, so in all it moves √2 times
+    as far as the norm of the two."""
+
+    def choice(groups: Sequence[Groups], *_: object) -> Loads:
+        return {groups[0]: 1, groups[-1]: 1000}
+
+    monkeypatch.setattr(privacy.block_planner, "choose_levels", choice)
+    return planned(sql, mechanism, monkeypatch).blocks[0].fragments["east"]
+
+
+@with_each_mechanism
+@pytest.mark.parametrize("sql", [WARDS, PAIRED, PEOPLE])
+def test_levels_keep_the_claim(
+    neighbours: Neighbours, sql: str, mechanism: Mechanism, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fragment = levelled(mechanism, monkeypatch, sql)
+    finding = neighbours.audited(fragment, fragment.charge)
+    assert not finding.contradicted
+    assert finding.epsilon > 0.3
+
+
+@with_each_mechanism
+@pytest.mark.parametrize("sql", [WARDS, PAIRED])
+def test_a_level_that_is_not_paid_for_is_caught(
+    neighbours: Neighbours, sql: str, mechanism: Mechanism, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fragment = levelled(mechanism, monkeypatch, sql)
+    finest = replace(fragment, measures=fragment.finest)
+    assert neighbours.audited(fragment, finest.charge).contradicted
+
+
+def test_sums_that_heap_up_at_a_level_are_caught(neighbours: Neighbours, monkeypatch: pytest.MonkeyPatch) -> None:
+    fragment = levelled("gaussian", monkeypatch)
+    wards, in_all = fragment.measures
+    weak = replace(in_all, scale=in_all.scale / 2**0.5, rho=2.001 * in_all.rho)
+    noise = replace(fragment, measures=(wards, weak))
+    assert neighbours.audited(fragment, fragment.charge, noise=noise).contradicted
 
 
 # Bugs in the noise

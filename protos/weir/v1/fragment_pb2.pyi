@@ -58,7 +58,7 @@ class Key(_message.Message):
     def __init__(self, name: _Optional[str] = ..., type: _Optional[str] = ..., label: _Optional[str] = ...) -> None: ...
 
 class Measure(_message.Message):
-    __slots__ = ("name", "label", "kind", "input", "low", "high", "weight", "grid", "centre", "sensitivity", "epsilon", "scale", "mechanism", "sensitivity_l2", "rho", "tree", "total")
+    __slots__ = ("name", "label", "kind", "input", "low", "high", "weight", "grid", "centre", "sensitivity", "epsilon", "scale", "mechanism", "sensitivity_l2", "rho", "tree", "total", "level")
     class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         KIND_UNSPECIFIED: _ClassVar[Measure.Kind]
@@ -98,6 +98,7 @@ class Measure(_message.Message):
     RHO_FIELD_NUMBER: _ClassVar[int]
     TREE_FIELD_NUMBER: _ClassVar[int]
     TOTAL_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
     name: str
     label: str
     kind: Measure.Kind
@@ -115,7 +116,18 @@ class Measure(_message.Message):
     rho: float
     tree: Tree
     total: str
-    def __init__(self, name: _Optional[str] = ..., label: _Optional[str] = ..., kind: _Optional[_Union[Measure.Kind, str]] = ..., input: _Optional[str] = ..., low: _Optional[int] = ..., high: _Optional[int] = ..., weight: _Optional[str] = ..., grid: _Optional[float] = ..., centre: _Optional[int] = ..., sensitivity: _Optional[int] = ..., epsilon: _Optional[float] = ..., scale: _Optional[float] = ..., mechanism: _Optional[_Union[Measure.Mechanism, str]] = ..., sensitivity_l2: _Optional[float] = ..., rho: _Optional[float] = ..., tree: _Optional[_Union[Tree, _Mapping]] = ..., total: _Optional[str] = ...) -> None: ...
+    level: Level
+    def __init__(self, name: _Optional[str] = ..., label: _Optional[str] = ..., kind: _Optional[_Union[Measure.Kind, str]] = ..., input: _Optional[str] = ..., low: _Optional[int] = ..., high: _Optional[int] = ..., weight: _Optional[str] = ..., grid: _Optional[float] = ..., centre: _Optional[int] = ..., sensitivity: _Optional[int] = ..., epsilon: _Optional[float] = ..., scale: _Optional[float] = ..., mechanism: _Optional[_Union[Measure.Mechanism, str]] = ..., sensitivity_l2: _Optional[float] = ..., rho: _Optional[float] = ..., tree: _Optional[_Union[Tree, _Mapping]] = ..., total: _Optional[str] = ..., level: _Optional[_Union[Level, _Mapping]] = ...) -> None: ...
+
+class Level(_message.Message):
+    __slots__ = ("of", "keys", "most_cells")
+    OF_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    MOST_CELLS_FIELD_NUMBER: _ClassVar[int]
+    of: str
+    keys: _containers.RepeatedScalarFieldContainer[str]
+    most_cells: int
+    def __init__(self, of: _Optional[str] = ..., keys: _Optional[_Iterable[str]] = ..., most_cells: _Optional[int] = ...) -> None: ...
 
 class Tree(_message.Message):
     __slots__ = ("low", "width", "leaves", "whole")
