@@ -213,6 +213,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _expand_group_by_all(select: exp.Select) -> None:
-    """GROUP BY ALL → GROUP BY every item without an aggregate."""
-    keys = [item.unalias().copy() for item in select.expressions if not item.find(exp.AggFunc)]
+    """GROUP BY ALL → GROUP BY every item without an aggregate; constants make no groups, and 7 would be a position."""
+    items = [item.unalias() for item in select.expressions if not item.find(exp.AggFunc)]
+    keys = [item.copy() for item in items if item.find(exp.Column)]
     select.set("group", exp.Group(expressions=keys) if keys else None)

@@ -166,6 +166,32 @@ def test_no_row_fails_or_passes_the_bounds(people: duckdb.DuckDBPyConnection, ex
     assert_sound(people, f"SELECT {aggregate}({expression}) FROM people")
 
 
+NESTED = (
+    "SELECT id, SUM({}) AS x FROM people GROUP BY id",
+    "SELECT id, AVG({}) AS x FROM people GROUP BY id",
+    "SELECT id, MEDIAN({}) AS x FROM people GROUP BY id",
+    "SELECT id, MAX({}) FILTER (WHERE sure) AS x FROM people GROUP BY id, age",
+    "SELECT id, LAG({}) OVER (PARTITION BY id ORDER BY day) AS x FROM people",
+    "SELECT id, SUM({}) OVER (PARTITION BY id ORDER BY age) AS x FROM people",
+    "SELECT DISTINCT id, {} AS x FROM people",
+    "SELECT id, {} AS x FROM people UNION ALL SELECT id, 2147483647 FROM people",
+    "SELECT a.id, b.x FROM people a LEFT JOIN (SELECT id, {} AS x FROM people) b ON a.id = b.id AND a.age > 30",
+)
+
+
+@given(_expressions(), _expressions(), st.sampled_from(NESTED), st.sampled_from(AGGREGATES))
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_no_row_fails_or_passes_the_bounds_in_a_sub_query(
+    people: duckdb.DuckDBPyConnection, inner: str, outer: str, form: str, aggregate: str
+) -> None:
+    nested = form.format(inner)
+    assert_sound(people, f"SELECT {aggregate}(x) FROM ({nested}) s")
+    assert_sound(
+        people,
+        f"SELECT {aggregate}({outer.replace('age', 'x')}) FROM (SELECT p.*, x FROM ({nested}) s JOIN people p USING (id)) t",
+    )
+
+
 @given(_expressions())
 @settings(max_examples=100, deadline=None, derandomize=True)
 def test_no_row_fails_where_a_divisor_meets_its_own_bound(people: duckdb.DuckDBPyConnection, expression: str) -> None:

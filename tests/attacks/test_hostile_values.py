@@ -66,6 +66,27 @@ QUERIES = [
     "SELECT wild, AVG(age) FROM visits GROUP BY wild",
     "SELECT cost / (age - 30) AS k, COUNT(*), MEDIAN(age // 20) FROM visits GROUP BY k",
     "SELECT UPPER(note) || kind AS k, DATE_TRUNC('week', any_day) AS w, COUNT(*) FROM visits GROUP BY k, w",
+    # rows of one person, aggregated, ranked and compared before
+    (
+        "SELECT n, COUNT(*), SUM(s), AVG(m), SUM(CLAMP(a, -9, 9)) FROM (SELECT person_id, COUNT(amount) AS n, SUM(cost) AS s, "
+        "AVG(cost - age) AS m, MAX(amount) AS a, MIN(wild) AS w FROM visits GROUP BY person_id HAVING COUNT(*) > 1) s GROUP BY n"
+    ),
+    (
+        "SELECT a, b, COUNT(*), SUM(CLAMP(wild, 0, 5)) FROM (SELECT kind AS a, wild, LAG(flag) OVER (PARTITION BY person_id "
+        "ORDER BY wild, any_day) AS b FROM visits QUALIFY ROW_NUMBER() OVER (PARTITION BY person_id ORDER BY note) < 3) s GROUP BY a, b"
+    ),
+    (
+        "SELECT COUNT(*), COUNT(DISTINCT a.person_id), SUM(a.cost - b.cost), MEDIAN(b.age) FROM visits a LEFT JOIN visits b "
+        "ON a.person_id = b.person_id AND a.amount < b.amount AND a.wild <> b.wild"
+    ),
+    (
+        "SELECT m, COUNT(*) FROM (SELECT DISTINCT person_id, note || kind AS m FROM visits v WHERE EXISTS (SELECT 1 FROM visits w "
+        "WHERE w.person_id = v.person_id AND w.any_day > v.any_day)) s GROUP BY m"
+    ),
+    (
+        "SELECT COUNT(*), SUM(x) FROM (SELECT person_id, cost AS x FROM visits UNION ALL SELECT person_id, amount // 7 % 5 FROM "
+        "(SELECT person_id, CLAMP(amount, -50, 50) AS amount FROM visits) t) s"
+    ),
 ]
 TARGET, OTHERS = 42, (1, 2, 3)
 Row = dict[str, Any]

@@ -25,6 +25,15 @@ QUERIES = {
     "histogram, one row a unit": "SELECT MEDIAN(birth_year) FROM residents",
     "two keys": "SELECT kind, h.level, COUNT(*), SUM(age * cost) FROM visits v JOIN hospitals h ON v.hospital = h.hospital GROUP BY kind, h.level",
     "one row a unit": "SELECT home_province, COUNT(*), AVG(birth_year) FROM residents GROUP BY home_province",
+    "nested, by person": "SELECT n, COUNT(*), SUM(s), AVG(m) FROM (SELECT person_id, COUNT(*) AS n, SUM(cost) AS s, AVG(age) AS m FROM visits GROUP BY person_id) p GROUP BY n",
+    "nested, by person and kind": "SELECT kind, COUNT(*), SUM(s), COUNT(DISTINCT person_id) FROM (SELECT person_id, kind, SUM(cost) AS s FROM visits GROUP BY person_id, kind) p GROUP BY kind",
+    "nested, twice": "SELECT a, b, COUNT(*), SUM(n) FROM (SELECT person_id, MIN(kind) AS a, MAX(kind) AS b, SUM(n) AS n FROM (SELECT person_id, kind, COUNT(*) AS n FROM visits GROUP BY person_id, kind) p GROUP BY person_id) q GROUP BY a, b",
+    "windows": "SELECT kind, COUNT(*), SUM(c) FROM (SELECT person_id, kind, LAG(cost) OVER (PARTITION BY person_id ORDER BY age) AS c FROM visits QUALIFY ROW_NUMBER() OVER (PARTITION BY person_id ORDER BY visit_date) < 9) p GROUP BY kind",
+    "joined on the unit": "SELECT birth_year // 50 AS b, kind, COUNT(*), AVG(cost) FROM visits v JOIN residents r ON v.person_id = r.person_id GROUP BY b, kind",
+    "left join on the unit, windows": "SELECT b, COUNT(*) FROM (SELECT r.sex AS b, RANK() OVER (PARTITION BY v.person_id ORDER BY v.age) AS n FROM visits v LEFT JOIN residents r ON v.person_id = r.person_id AND v.age > 50) p GROUP BY b",
+    "all of two tables": "SELECT x, COUNT(*) FROM (SELECT person_id, kind AS x FROM visits UNION ALL SELECT person_id, home_province FROM residents) p GROUP BY x",
+    "tested": "SELECT kind, COUNT(*) FROM visits v WHERE EXISTS (SELECT 1 FROM visits w WHERE w.person_id = v.person_id AND w.cost > v.cost) AND person_id IN (SELECT person_id FROM residents) GROUP BY kind",
+    "distinct": "SELECT kind, COUNT(*) FROM (SELECT DISTINCT person_id, kind, age FROM visits) p GROUP BY kind",
     "multiplied rows": "SELECT h.level, COUNT(*), SUM(birth_year) FROM residents r JOIN hospitals h ON r.home_province = h.city GROUP BY h.level",
 }
 PERSON = 7
