@@ -90,7 +90,7 @@ People = dict[int, tuple[list[Visit], tuple[int, object] | None]]
 def planned(sql: str, **limits: int) -> Fragment:
     """What the node of one province is asked."""
     request = Request.new(sql, epsilon=1.0, delta=0.0, nonce="0" * 32, expires_unix_s=2**40, options=dict(limits))
-    return PLANNER.plan(request).fragments["east"]
+    return PLANNER.plan(request).blocks[0].fragments["east"]
 
 
 def source_of(sql: str, *, limit: int = LARGE) -> Source:

@@ -15,8 +15,11 @@ import pytest
 
 import node.views
 import privacy.block_planner
+import privacy.rows.per_unit
+import privacy.rows.relation
 from privacy.accounting import Charge, zcdp_rho
 from privacy.catalog import Catalog, parse_catalog
+from privacy.expressions.rules import cast
 from privacy.fragment import Fragment, Plan
 from privacy.levels import Groups, Loads
 from privacy.planner import Planner
@@ -55,6 +58,14 @@ CASES = {
     "filters": Case("SELECT COUNT(*) FILTER (WHERE urgent), AVG(cost) FILTER (WHERE NOT urgent) FROM visits", "clip"),
     "median": Case("SELECT MEDIAN(CAST(cost * 1.2 AS BIGINT)) FROM visits", "clip"),
     "variance": Case("SELECT VAR_POP(cost) FROM visits", "clip"),
+    "nested": Case(
+        "SELECT SUM(s), COUNT(*) FROM (SELECT person_id, SUM(cost) AS s FROM visits GROUP BY person_id) p", "none"
+    ),
+    "nested, key of a left join": Case(
+        "SELECT c, COUNT(*) FROM (SELECT r.city AS c, RANK() OVER (PARTITION BY v.person_id ORDER BY v.cost) AS n "
+        "FROM visits v LEFT JOIN residents r ON v.person_id = r.person_id AND v.urgent) p GROUP BY c",
+        "clip_and_limit",
+    ),
 }
 
 STANDARD: Catalog = parse_catalog(CATALOG, source="clinic.toml")
@@ -267,6 +278,29 @@ def test_values_that_are_not_clamped_are_caught(
         local_node(folder / "without", CATALOG, tables(target=False), province="east") as other,
     ):
         assert Neighbours(one, other).audited(fragment, fragment.charge).contradicted
+
+
+# Bugs in what is known of nested rows
+
+
+@with_each_mechanism
+def test_sums_of_a_person_that_are_not_held_are_caught(
+    neighbours: Neighbours, mechanism: Mechanism, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(privacy.rows.per_unit.Rows, "held", lambda _, value, *__: cast(value, "BIGINT"))
+    monkeypatch.setattr(privacy.rows.per_unit, "_within", lambda value, _: value)
+    fragment = planned(CASES["nested"].sql, mechanism, monkeypatch).blocks[0].fragments["east"]
+    assert neighbours.audited(fragment, fragment.charge).contradicted
+
+
+@with_each_mechanism
+def test_a_key_that_is_taken_as_fixed_is_caught(
+    neighbours: Neighbours, mechanism: Mechanism, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(privacy.rows.relation.Relation, "is_fixed", lambda *_: True)
+    fragment = planned(CASES["nested, key of a left join"].sql, mechanism, monkeypatch).blocks[0].fragments["east"]
+    assert fragment.bounding.max_groups == 1
+    assert neighbours.audited(fragment, fragment.charge).contradicted
 
 
 # Several nodes
