@@ -87,6 +87,20 @@ class _Kinds:
         group = select.args.get("group")
         return group is not None and any(self._is_unit(key, select) for key in group.expressions)
 
+    def one_group_each(self, select: exp.Select) -> RowsRefused | None:
+        """The refusal of groups that are one unit each."""
+        group = select.args.get("group")
+        key = (
+            next((key for key in group.expressions if self._is_unit(key, select)), None) if group is not None else None
+        )
+        if key is None:
+            return None
+        return RowsRefused(
+            f"`{shown(key)}` identifies the privacy unit, so that each group would be one of them",
+            remedy="Leave it out of GROUP BY, or aggregate once more: SELECT AVG(n) FROM (SELECT …, COUNT(*) AS n …).",
+            position=position_of(key),
+        )
+
     def _is_unit(self, node: exp.Expr, select: exp.Select) -> bool:
         """Whether a column is the identifier of a private table, through sub-queries."""
         node = node.unnest()
@@ -125,7 +139,7 @@ class _Finder:
             return self._lifted(query) if _needs_lifting(query) else self._named(query)
         if self._kinds.is_rows(query):
             refuse_rows(query)
-            raise _rows(query)
+            raise self._kinds.one_group_each(query) or _rows(query)
         return self._around(query)
 
     def _named(self, block: exp.Select) -> exp.Select:

@@ -31,7 +31,7 @@ _KNOWN: dict[type[exp.Expr], set[str]] = {
 }
 _TITLES = {
     "by_name": "UNION BY NAME",
-    "sample": "TABLESAMPLE",
+    "sample": "A sample",
     "pivots": "PIVOT",
     "joins": "A join in parentheses",
 }

@@ -89,7 +89,7 @@ def test_which_columns_noise_reaches() -> None:
         (f"SELECT read_text(kind) FROM ({BY_KIND}) AS t", ConstructRefused, "not answered around"),
         (f"SELECT * FROM ({BY_KIND}) AS t, UNNEST([1, 2]) AS u(x)", ConstructRefused, "only tables"),
         (f"SELECT * FROM ({BY_KIND}) AS t, range(10)", ConstructRefused, "only tables"),
-        ("SELECT person_id, COUNT(*) FROM visits GROUP BY person_id", RowsRefused, "gives rows"),
+        ("SELECT person_id, COUNT(*) FROM visits GROUP BY person_id", RowsRefused, "identifies the privacy unit"),
         ("SELECT level, COUNT(*) FROM hospitals GROUP BY level", ConstructRefused, "public"),
         (
             "WITH RECURSIVE r AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM r) SELECT COUNT(*) FROM r",

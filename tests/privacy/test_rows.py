@@ -17,9 +17,9 @@ from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from privacy.bounding import bounded_sql
+from privacy.dense import numbers
 from privacy.errors import QueryRefused
 from privacy.fragment import Fragment
-from privacy.noise import _numbers
 from privacy.rows.source import UNIT, Owner, Source
 from tests.privacy.nested import LARGE, Nested, People, loaded, nested, people, planned, source_of
 
@@ -114,19 +114,19 @@ def _rounded(value: object) -> object:
 
 def _asked(query: Nested, keys: Sequence[str]) -> str:
     """Counts and sums of a nested query, by some of its columns."""
-    numbers = [f'SUM(s."{name}")' for name in query.of("whole", "number")]
+    totals = [f'SUM(s."{name}")' for name in query.of("whole", "number")]
     grouped = [f's."{name}"' for name in keys]
-    items = ", ".join([*grouped, "COUNT(*)", *numbers])
+    items = ", ".join([*grouped, "COUNT(*)", *totals])
     by = f" GROUP BY {', '.join(grouped)}" if grouped else ""
     return f"SELECT {items} FROM ({query.sql}) AS s{by}"
 
 
 def _sums(fragment: Fragment, everyone: People) -> dict[Row, tuple[int, ...]]:
-    found = {}
-    for row in loaded(everyone).sql(bounded_sql(fragment, secret="ab")).to_arrow_table().to_pylist():
-        numbers = [number for measure in fragment.measures for number in _numbers(measure, row[measure.name])]
-        found[tuple(row[key.name] for key in fragment.keys)] = tuple(numbers)
-    return found
+    found = loaded(everyone).sql(bounded_sql(fragment, secret="ab")).to_arrow_table()
+    keys = [found.column(key.name).to_pylist() for key in fragment.keys]
+    sums = [numbers(measure, found.column(measure.name)).tolist() for measure in fragment.measures]
+    cells = zip(*keys, strict=True) if keys else [()]
+    return dict(zip(cells, zip(*sums, strict=True), strict=True))
 
 
 def _planned(query: Nested, keys: Sequence[str], **limits: int) -> Fragment:
@@ -261,8 +261,6 @@ def test_any_name_may_be_given(name: str) -> None:
 @pytest.mark.parametrize(
     ("sql", "code", "at", "told"),
     [
-        ("SELECT AVG(n) FROM (SELECT kind, COUNT(*) AS n FROM visits GROUP BY kind) s", "query.rows", "kind,", "aggregates inside of a sub-query must be those of one person"),
-        ("SELECT AVG(n) FROM (SELECT COUNT(*) AS n FROM visits) s", "query.rows", "COUNT(*)", "those of one person"),
         ("SELECT COUNT(*) FROM (SELECT person_id, cost, COUNT(*) AS n FROM visits GROUP BY person_id) s", "query.rows", "cost,", "neither a key of the GROUP BY around it nor inside an aggregate"),
         ("SELECT COUNT(*) FROM (SELECT person_id, RANK() OVER (ORDER BY cost) AS r FROM visits) s", "query.rows", "RANK()", "looks at rows of other persons"),
         ("SELECT COUNT(*) FROM (SELECT person_id, SUM(cost) OVER (PARTITION BY kind) AS r FROM visits) s", "query.rows", "SUM(cost)", "looks at rows of other persons"),
@@ -271,10 +269,10 @@ def test_any_name_may_be_given(name: str) -> None:
         ("SELECT COUNT(*) FROM (SELECT person_id FROM visits LIMIT 9) s", "query.construct", "9)", "LIMIT below the aggregates is not answered"),
         ("SELECT COUNT(*) FROM (SELECT person_id FROM visits UNION ALL SELECT person_id FROM visits LIMIT 9) s", "query.construct", "9)", "LIMIT below the aggregates"),
         ("SELECT COUNT(*) FROM ((SELECT person_id FROM visits) LIMIT 9) s", "query.construct", "9)", "LIMIT below the aggregates"),
-        ("SELECT COUNT(*) FROM (SELECT person_id FROM visits UNION SELECT person_id FROM visits) s", "query.construct", "person_id", "UNION without ALL below the aggregates"),
+        ("SELECT COUNT(*) FROM (SELECT kind FROM visits UNION SELECT kind FROM visits) s", "query.rows", "kind", "UNION below the aggregates must name the unit"),
         ("SELECT COUNT(*) FROM (SELECT person_id FROM visits UNION ALL BY NAME SELECT person_id FROM visits) s", "query.construct", "person_id", "UNION BY NAME below"),
-        ("SELECT COUNT(*) FROM (SELECT person_id FROM visits EXCEPT SELECT person_id FROM residents) s", "query.construct", "person_id", "is not answered below the aggregates"),
-        ("SELECT COUNT(*) FROM (SELECT person_id FROM visits) AS s TABLESAMPLE 10%", "query.construct", "10%", "TABLESAMPLE below the aggregates"),
+        ("SELECT COUNT(*) FROM (SELECT person_id FROM visits EXCEPT ALL SELECT person_id FROM residents) s", "query.construct", "person_id", "EXCEPT ALL is not answered"),
+        ("SELECT COUNT(*) FROM (SELECT person_id FROM visits) AS s TABLESAMPLE 10%", "query.construct", "10%", "A sample below the aggregates"),
         ("SELECT COUNT(*) FROM (SELECT person_id FROM visits QUALIFY cost > 3) s", "query.construct", "cost", "QUALIFY chooses by a window"),
         ("SELECT COUNT(*) FROM (SELECT person_id FROM visits HAVING person_id > 3) s", "query.rows", "person_id", "those of one person"),
         ("SELECT COUNT(*) FROM (SELECT DISTINCT ON (person_id) person_id, kind FROM visits) s", "query.rows", "person_id)", "DISTINCT below"),
