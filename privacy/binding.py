@@ -137,6 +137,8 @@ def _check_columns(scope: Scope, select: exp.Select, named: Mapping[str, list[st
     for column in own:
         if not isinstance(column, exp.Column) or isinstance(column.this, exp.Star):
             continue
+        if not column.table and column.parent_select is not select:
+            continue  # it stands in a sub-query, whose own tables come first
         if column.table and column.table not in named:
             if column.table in outer:
                 continue

@@ -385,7 +385,8 @@ def _range(name: str, facts: Facts) -> _Listed:
     if facts.type == "BOOLEAN":
         values, most = "SELECT FALSE AS v UNION ALL SELECT TRUE", 3
     else:
-        values = f"SELECT UNNEST(RANGE({facts.low}, {facts.high} + 1))::BIGINT AS v"
+        ends = ", ".join(f"CAST({end} AS BIGINT)" for end in (facts.low, facts.high + 1))
+        values = f"SELECT UNNEST(RANGE({ends})) AS v"
         most = int(facts.high - facts.low) + 2
     return _Listed(f'SELECT v AS "{name}" FROM ({values}{" UNION ALL SELECT NULL" if facts.nullable else ""})', most)
 
