@@ -55,7 +55,8 @@ class Planner:
         try:
             query = without_pivot(parse(request.sql), self._catalog)
             assert isinstance(query, exp.Query)
-            bound, names = bind(query, self._catalog), _names(query)
+            bound = bind(query, self._catalog)
+            names = _names(bound if query.is_star else query)
             if is_one_block(bound, self._catalog):
                 assert isinstance(bound, exp.Select)
                 only = plan_block(self._blocks.shape(bound, names, request), MERGED, request)

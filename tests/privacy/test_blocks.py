@@ -128,3 +128,9 @@ def test_pivot_is_the_select_that_it_stands_for() -> None:
     assert direct.blocks[0].any_fragment.relation == written.blocks[0].any_fragment.relation
     with pytest.raises(ConstructRefused, match="PIVOT"):
         plan("PIVOT visits ON sex USING COUNT(*) GROUP BY kind")
+
+
+@pytest.mark.parametrize("star", ["*", "t.*"])
+def test_a_star_around_blocks_is_their_columns(star: str) -> None:
+    rest = plan(f"SELECT {star} FROM ({BY_KIND}) AS t").rest
+    assert [(column.name, column.noisy) for column in rest.columns] == [("kind", False), ("n", True)]
