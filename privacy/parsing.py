@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from privacy.clause import Clause, read_clause
+from privacy.dialect import DifferentialPrivacy, WeirSQL
 from privacy.errors import ConstructRefused, Position, SyntaxRefused
 from privacy.growth import refuse_growth
 from privacy.positions import position_of, shown
@@ -29,8 +32,21 @@ MAX_CONCATENATIONS = 16
 _NOT_A_SELECT = "Write one SELECT with COUNT, SUM or AVG over a private table."
 
 
-def parse(sql: str) -> exp.Expr:
-    """The one query, or PIVOT, in `sql` (DuckDB's dialect).
+@dataclass(frozen=True)
+class Written:
+    """What a text says.
+
+    Attributes:
+        query: or PIVOT, in DuckDB's dialect.
+        clause: WITH DIFFERENTIAL_PRIVACY, which the query has no more.
+    """
+
+    query: exp.Expr
+    clause: Clause
+
+
+def parse(sql: str) -> Written:
+    """The one query in `sql`.
 
     Raises:
         SyntaxRefused: it does not parse; with the position.
@@ -39,6 +55,7 @@ def parse(sql: str) -> exp.Expr:
     statement = _one(_statements(sql))
     if not isinstance(statement, exp.Select | exp.SetOperation | exp.Subquery | exp.Pivot):
         raise _not_a_select(statement)
+    clause = _clause_of(statement)
     for select in statement.find_all(exp.Select):
         for name, value in select.args.items():
             if name not in _CLAUSES and value not in (None, [], False):
@@ -47,7 +64,26 @@ def parse(sql: str) -> exp.Expr:
             raise _clause("kind", select)
     _refuse_long_texts(statement)
     refuse_growth(statement)
-    return statement
+    return Written(statement, clause)
+
+
+def _clause_of(statement: exp.Expr) -> Clause:
+    """WITH DIFFERENTIAL_PRIVACY of the outermost SELECT, taken off it."""
+    outermost = statement.unnest()
+    found = [node for node in statement.find_all(exp.Select) if isinstance(node.args.get("hint"), DifferentialPrivacy)]
+    inner = next((select for select in found if select is not outermost), None)
+    if inner is not None:
+        around = "around the UNION" if isinstance(outermost, exp.SetOperation) else "there"
+        raise ConstructRefused(
+            "WITH DIFFERENTIAL_PRIVACY is about the whole query, and stands at its outermost SELECT alone",
+            remedy=f"Write it once, {around}: SELECT WITH DIFFERENTIAL_PRIVACY OPTIONS(…) … FROM (…) AS t.",
+            position=position_of(inner.args["hint"]),
+        )
+    if not found:
+        return Clause()
+    clause = found[0].args["hint"]
+    found[0].set("hint", None)
+    return read_clause(clause)
 
 
 def _refuse_long_texts(statement: exp.Expr) -> None:
@@ -62,7 +98,7 @@ def _refuse_long_texts(statement: exp.Expr) -> None:
 
 def _statements(sql: str) -> list[exp.Expr | None]:
     try:
-        return list(sqlglot.parse(sql, dialect="duckdb"))
+        return list(sqlglot.parse(sql, dialect=WeirSQL))
     except SqlglotError as fault:
         raise _syntax(fault) from None
     except RecursionError:

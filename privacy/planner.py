@@ -53,7 +53,9 @@ class Planner:
 
     def _planned(self, request: Request) -> Plan:
         try:
-            query = without_pivot(parse(request.sql), self._catalog)
+            written = parse(request.sql)
+            request = written.clause.tightened(request)
+            query = without_pivot(written.query, self._catalog)
             assert isinstance(query, exp.Query)
             bound = bind(query, self._catalog)
             names = _names(bound if query.is_star else query)

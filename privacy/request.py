@@ -12,6 +12,8 @@ from privacy.errors import RequestRefused
 PLANNER_VERSION = 2  # a node of another version says so instead of guessing
 MAX_SQL_CHARACTERS = 20_000
 DELTA = 1e-9
+MOST_DELTA = 1e-3
+MOST_EPSILON = 1e9
 PROJECT = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 LIFETIME_S = 600  # how long the client lets a request live
 
@@ -41,8 +43,8 @@ class Request(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     sql: Annotated[str, Field(max_length=MAX_SQL_CHARACTERS)]
-    epsilon: Annotated[float, Field(gt=0, allow_inf_nan=False, le=1e9)]
-    delta: Annotated[float, Field(ge=0, le=1e-3)] = DELTA
+    epsilon: Annotated[float, Field(gt=0, allow_inf_nan=False, le=MOST_EPSILON)]
+    delta: Annotated[float, Field(ge=0, le=MOST_DELTA)] = DELTA
     project: Annotated[str, Field(pattern=PROJECT)] = "default"
     options: Options = Options()
     nonce: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -12,11 +10,12 @@ import grpc
 
 from privacy.catalog import parse_catalog
 from privacy.errors import InternalError, MismatchRefused
-from privacy.request import DELTA, LIFETIME_S, Request
+from privacy.request import LIFETIME_S
 from protos.weir.v1 import coordinator_pb2 as messages
 from protos.weir.v1.coordinator_pb2_grpc import CoordinatorStub
 from weir import wire
 from weir.answer import Answer
+from weir.asking import PROJECT, new_request
 from weir.budget import Budgets
 from weir.catalog_view import CatalogView
 from weir.channel import open_channel
@@ -25,12 +24,13 @@ from weir.health import await_serving
 from weir.rpc_errors import weir_error
 
 if TYPE_CHECKING:
+    from privacy.request import Request
     from weir.federation import Federation
     from weir.progress import OnProgress
 
 CONNECT_S = 10.0  # until the coordinator says that it serves
 CALL_S = 60.0  # for everything but a query
-PROJECT = "default"  # of requests that name none
+EXPLAINED = 1.0  # the ε of explanations of questions that name none
 QUERY_S = float(LIFETIME_S)  # nodes refuse the request afterwards
 
 ReplyT = TypeVar("ReplyT")
@@ -72,8 +72,8 @@ class Connection:
         self,
         sql: str,
         *,
-        epsilon: float,
-        delta: float = DELTA,
+        epsilon: float | None = None,
+        delta: float | None = None,
         project: str = PROJECT,
         on_progress: OnProgress | None = None,
         **options: Any,
@@ -82,8 +82,9 @@ class Connection:
 
         Args:
             sql: one SELECT over the tables of `catalog()`.
-            epsilon: the most that any one person may lose, over all nodes; smaller is more private and noisier.
-            delta: the probability with which that may fail; 0 allows only mechanisms that never fail.
+            epsilon: the most that any one person may lose, over all nodes; smaller is more private and noisier. It may
+                stand in the SQL instead, OPTIONS(epsilon = …); of both the smaller holds.
+            delta: the probability with which that may fail, by default 1e-9; 0 allows only mechanisms that never fail.
             project: whose budget pays, as the nodes' operators name it.
             on_progress: called with `weir.progress` events while nodes work.
             options: `require_all=True` refuses rather than answers without some province; `max_rows` and
@@ -95,7 +96,8 @@ class Connection:
             BudgetRefused: a node's budget does not cover it; says what is left.
             UnavailableError: no coordinator, or too few nodes; asking the same again charges nobody twice.
         """
-        call = self._stub.Query(_query_request(sql, epsilon, delta, project, options), timeout=QUERY_S)
+        request = new_request(sql, epsilon=epsilon, delta=delta, project=project, **options)
+        call = self._stub.Query(_message(request), timeout=QUERY_S)
         answer: Answer | None = None
         try:
             for event in call:
@@ -113,11 +115,20 @@ class Connection:
         return answer
 
     def explain(
-        self, sql: str, *, epsilon: float = 1.0, delta: float = DELTA, project: str = PROJECT, **options: Any
+        self,
+        sql: str,
+        *,
+        epsilon: float | None = None,
+        delta: float | None = None,
+        project: str = PROJECT,
+        **options: Any,
     ) -> Explanation:
-        """What `sql` would run, cost and err, free of charge; arguments and errors as `sql`."""
-        request = _query_request(sql, epsilon, delta, project, options)
-        return wire.explanation_from(self._call(self._stub.Explain, request), sql)
+        """What `sql` would run, cost and err, free of charge.
+
+        Arguments and errors as those of `sql`; with an ε of 1 where none is named.
+        """
+        request = new_request(sql, epsilon=epsilon, delta=delta, project=project, if_unnamed=EXPLAINED, **options)
+        return wire.explanation_from(self._call(self._stub.Explain, _message(request)), sql)
 
     def catalog(self) -> CatalogView:
         """Tables and columns with their bounds, domains and limits.
@@ -159,16 +170,5 @@ class Connection:
         return f"<weir.Connection to {self.address}>"
 
 
-def _query_request(
-    sql: str, epsilon: float, delta: float, project: str, options: dict[str, Any]
-) -> messages.QueryRequest:
-    request = Request.new(
-        sql,
-        epsilon=epsilon,
-        delta=delta,
-        project=project,
-        nonce=secrets.token_hex(16),
-        expires_unix_s=int(time.time()) + LIFETIME_S,
-        options=options,
-    )
+def _message(request: Request) -> messages.QueryRequest:
     return messages.QueryRequest(request=request.encode())

@@ -95,7 +95,7 @@ def planned(sql: str, **limits: int) -> Fragment:
 
 def source_of(sql: str, *, limit: int = LARGE) -> Source:
     """The rows of a nested query, as the planner reads them."""
-    bound = bind(parse(f"SELECT COUNT(*) FROM ({sql}) AS s"), STANDARD)
+    bound = bind(parse(f"SELECT COUNT(*) FROM ({sql}) AS s").query, STANDARD)
     context = Context(STANDARD, limit, limit, read_rows)
     return read_rows(bound.args["from_"].this, context)
 

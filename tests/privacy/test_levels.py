@@ -178,7 +178,7 @@ def shown_error(found: Plan, importance: dict[str, float]) -> float:
 @pytest.mark.parametrize("sql", QUESTIONS)
 @pytest.mark.parametrize("delta", [0.0, 1e-9])
 def test_all_rows_together_never_err_more_than_sums_would(sql: str, delta: float) -> None:
-    select = parse(sql)
+    select = parse(sql).query
     names = tuple(f"c{place}" for place in range(len(select.expressions)))
     importance = split(bind(select, catalog()), names, catalog(), Options()).importance
     levelled, alone = plan(sql, delta=delta), sums_only(sql, delta=delta)

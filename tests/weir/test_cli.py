@@ -80,7 +80,6 @@ def test_options_travel() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["query", SQL],  # no ε
         ["query", SQL, "--epsilon", "little"],
         ["query", "--epsilon", "1"],  # no SQL
         ["query", SQL, "--file", "q.sql", "--epsilon", "1"],  # twice
@@ -104,6 +103,16 @@ def test_an_epsilon_that_is_none_is_refused(epsilon: str) -> None:
     assert done.exit_code == 1
     assert "Give ε as a positive finite number" in done.stderr
     assert coordinator.requests == []
+
+
+def test_epsilon_stands_in_the_command_or_in_the_sql() -> None:
+    coordinator = FakeCoordinator()
+    written = SQL.replace("SELECT", "SELECT WITH DIFFERENTIAL_PRIVACY OPTIONS(epsilon = 0.25)")
+    assert _run("query", written, coordinator=coordinator).exit_code == 0
+    missing = _run("query", SQL, coordinator=coordinator)
+    assert missing.exit_code == 1
+    assert "`epsilon` is missing" in missing.stderr
+    assert [Request.decode(raw).epsilon for raw in coordinator.requests] == [0.25]
 
 
 def test_an_error_points_into_the_sql() -> None:

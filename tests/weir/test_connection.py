@@ -81,8 +81,36 @@ def test_an_unknown_option_is_refused_with_the_known_ones() -> None:
 
 
 def test_nobody_spends_an_epsilon_that_they_did_not_name() -> None:
-    with connected(FakeCoordinator()) as con, pytest.raises(TypeError, match="epsilon"):
-        con.sql("SELECT 1")  # type: ignore[call-arg]
+    coordinator = FakeCoordinator()
+    with connected(coordinator) as con, pytest.raises(weir.RequestRefused, match="epsilon") as refused:
+        con.sql("SELECT WITH DIFFERENTIAL_PRIVACY OPTIONS(max_groups_contributed = 2) 1")
+    assert "OPTIONS(epsilon = 0.5)" in refused.value.remedy
+    assert coordinator.requests == []
+
+
+def test_epsilon_and_delta_may_stand_in_the_sql() -> None:
+    written = "SELECT WITH DIFFERENTIAL_PRIVACY OPTIONS(epsilon = 2, delta = 1e-6) 1"
+    coordinator = FakeCoordinator()
+    with connected(coordinator) as con:
+        con.sql(written)
+        con.explain(written)
+        con.sql(written, epsilon=3, delta=0.0)
+        con.sql("SELECT WITH DIFFERENTIAL_PRIVACY 1", epsilon=0.5)
+    sent = [(asked.sql, asked.epsilon, asked.delta) for asked in map(Request.decode, coordinator.requests)]
+    assert sent == [
+        (written, 2.0, 1e-6),
+        (written, 2.0, 1e-6),
+        (written, 3.0, 0.0),  # the SQL travels as it is: the nodes take the smaller of both
+        ("SELECT WITH DIFFERENTIAL_PRIVACY 1", 0.5, DELTA),
+    ]
+
+
+def test_a_text_that_is_no_query_is_never_sent() -> None:
+    coordinator = FakeCoordinator()
+    with connected(coordinator) as con, pytest.raises(weir.SyntaxRefused) as refused:
+        con.sql("SELECT (1", epsilon=1)
+    assert refused.value.position is not None
+    assert coordinator.requests == []
 
 
 @pytest.mark.parametrize(

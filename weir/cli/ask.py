@@ -20,8 +20,8 @@ Epsilon = typer.Option("--epsilon", "-e", help="The most that any one person may
 
 def query(
     at: At,
-    epsilon: Annotated[float, Epsilon],
     sql: Sql = None,
+    epsilon: Annotated[float | None, Epsilon] = None,
     file: File = None,
     delta: Delta = None,
     project: Project = None,
@@ -30,7 +30,7 @@ def query(
     max_rows: MaxRows = None,
     max_groups: MaxGroups = None,
 ) -> None:
-    """Ask a question, pay its ε, print the answer with error bars."""
+    """Ask a question, pay its ε, print the answer with error bars. ε may stand in the SQL: OPTIONS(epsilon = …)."""
     text = _sql(sql, file)
     with shown_errors(text):
         from weir.cli.progress import progress_lines
@@ -45,7 +45,7 @@ def query(
 def explain(
     at: At,
     sql: Sql = None,
-    epsilon: Annotated[float, Epsilon] = 1.0,
+    epsilon: Annotated[float | None, Epsilon] = None,
     file: File = None,
     delta: Delta = None,
     project: Project = None,

@@ -1,0 +1,132 @@
+"""WITH DIFFERENTIAL_PRIVACY OPTIONS(…): what the SQL itself says that a query may cost.
+
+The request that carries the SQL says it too, and is what a node is bound by. So the clause only tightens: of both, the
+smaller holds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TypeVar
+
+from sqlglot import exp
+
+from privacy.dialect import DifferentialPrivacy
+from privacy.errors import ConstructRefused
+from privacy.positions import position_of, shown
+from privacy.request import MOST_DELTA, MOST_EPSILON, Request
+
+NumberT = TypeVar("NumberT", int, float)
+
+
+@dataclass(frozen=True)
+class Clause:
+    """Of each option what it asks for; None where the clause does not name it."""
+
+    epsilon: float | None = None
+    delta: float | None = None
+    max_groups: int | None = None
+    max_rows: int | None = None
+
+    def tightened(self, request: Request) -> Request:
+        """`request` with the smaller of both in every place."""
+        limits = {
+            "max_groups": _smaller(request.options.max_groups, self.max_groups),
+            "max_rows": _smaller(request.options.max_rows, self.max_rows),
+        }
+        budget = {
+            "epsilon": _smaller(request.epsilon, self.epsilon),
+            "delta": _smaller(request.delta, self.delta),
+        }
+        return request.model_copy(update={**budget, "options": request.options.model_copy(update=limits)})
+
+
+@dataclass(frozen=True)
+class _Option:
+    """How an option is written, and which field of `Clause` it is."""
+
+    field: str
+    what: str
+    example: str
+    most: float = math.inf
+    whole: bool = False
+    may_be_zero: bool = False
+
+    def value(self, item: exp.EQ) -> float | int:
+        """What `item` says that it is.
+
+        Raises:
+            ConstructRefused: no literal, or out of range.
+        """
+        name, node = _name(item), item.expression
+        written = node.this if isinstance(node, exp.Neg) else node
+        if isinstance(written, exp.Literal) and not written.is_string:
+            sign = -1 if isinstance(node, exp.Neg) else 1
+            number = sign * float(written.name)
+            least = number > 0 or (self.may_be_zero and number == 0)
+            if least and number <= self.most and math.isfinite(number) and not (self.whole and number % 1):
+                return int(number) if self.whole else number
+        raise ConstructRefused(
+            f"`{shown(item)}`: {name} is {self.what}",
+            remedy=f"Write it out: OPTIONS({name} = {self.example}).",
+            position=position_of(node) or position_of(item),
+        )
+
+
+_OPTIONS = {
+    "epsilon": _Option("epsilon", f"a number above 0, at most {MOST_EPSILON:g}", "0.5", most=MOST_EPSILON),
+    "delta": _Option("delta", f"a number from 0 to {MOST_DELTA:g}", "1e-9", most=MOST_DELTA, may_be_zero=True),
+    "max_groups_contributed": _Option("max_groups", "a whole number from 1", "2", most=2**31, whole=True),
+    "max_rows_contributed": _Option("max_rows", "a whole number from 1", "5", most=2**31, whole=True),
+}
+# What other engines call it, or have beside it.
+_ELSEWHERE = {
+    "kappa": "Write max_groups_contributed.",
+    "max_groups": "Write max_groups_contributed.",
+    "max_rows": "Write max_rows_contributed.",
+    "privacy_unit_column": "Leave it out: the catalog says whose privacy a table is about.",
+    "min_privacy_units_per_group": "Leave it out: where nobody can list the groups, δ sets the least number of units.",
+    "k_threshold": "Leave it out: where nobody can list the groups, δ sets the least number of units.",
+    "group_selection_strategy": "Leave it out: groups that the catalog lists are all answered, of others those that "
+    "enough units share.",
+}
+
+
+def read_clause(node: DifferentialPrivacy) -> Clause:
+    """The options of the clause.
+
+    Raises:
+        ConstructRefused: an option that is unknown, stands twice, or has a value that it cannot have.
+    """
+    found: dict[str, float | int] = {}
+    for item in node.expressions:
+        name = _name(item)
+        option = _OPTIONS.get(name)
+        if option is None:
+            raise ConstructRefused(
+                f"`{name}` is no option of WITH DIFFERENTIAL_PRIVACY",
+                remedy=_ELSEWHERE.get(name, f"Its options are {', '.join(_OPTIONS)}."),
+                position=position_of(item),
+            )
+        if option.field in found:
+            raise ConstructRefused(
+                f"The option `{name}` stands twice", remedy="Write it once.", position=position_of(item)
+            )
+        found[option.field] = option.value(item)
+    return Clause(**found)  # type: ignore[arg-type]  # `_Option.whole` says which are whole numbers
+
+
+def _name(item: exp.Expr) -> str:
+    """Of `name = value`, in any case of letters, as GoogleSQL has it."""
+    if isinstance(item, exp.EQ) and isinstance(item.this, exp.Column) and not item.this.table:
+        return item.this.name.lower()
+    raise ConstructRefused(
+        f"`{shown(item)}` is no option of WITH DIFFERENTIAL_PRIVACY",
+        remedy="Write OPTIONS(name = value, …), for example OPTIONS(epsilon = 0.5).",
+        position=position_of(item),
+    )
+
+
+def _smaller(first: NumberT | None, second: NumberT | None) -> NumberT | None:
+    return min((number for number in (first, second) if number is not None), default=None)

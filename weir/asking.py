@@ -1,0 +1,59 @@
+"""What is sent: a request whose ε and δ are written out, whichever of Python and SQL names them."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Any
+
+from privacy.errors import RequestRefused
+from privacy.request import DELTA, LIFETIME_S, Request
+
+PROJECT = "default"  # of requests that name none
+
+
+def new_request(
+    sql: str,
+    *,
+    epsilon: float | None,
+    delta: float | None = None,
+    project: str = PROJECT,
+    if_unnamed: float | None = None,
+    **options: Any,
+) -> Request:
+    """A request that may spend `epsilon`, or where that is None what the SQL says.
+
+    Args:
+        if_unnamed: ε where neither says it; None refuses.
+
+    Raises:
+        RequestRefused: ε, an option or the text itself is wrong, or nobody names an ε.
+        QueryRefused: the SQL does not parse.
+    """
+    first = Request.new(
+        sql,
+        epsilon=1.0 if epsilon is None else epsilon,
+        delta=DELTA if delta is None else delta,
+        project=project,
+        nonce=secrets.token_hex(16),
+        expires_unix_s=int(time.time()) + LIFETIME_S,
+        options=options,
+    )
+    if epsilon is not None and delta is not None:
+        return first
+    from privacy.parsing import parse  # here, because budgets and catalogs do without a parser
+
+    clause = parse(first.sql).clause
+    named = _first(first.epsilon if epsilon is not None else None, clause.epsilon, if_unnamed)
+    if named is None:
+        raise RequestRefused(
+            "The question does not say what it may cost: `epsilon` is missing.",
+            remedy="Name it, for example epsilon=0.5, or in the SQL: "
+            "SELECT WITH DIFFERENTIAL_PRIVACY OPTIONS(epsilon = 0.5) ….",
+        )
+    of_delta = _first(first.delta if delta is not None else None, clause.delta, DELTA)
+    return first.model_copy(update={"epsilon": named, "delta": of_delta})
+
+
+def _first(*numbers: float | None) -> float | None:
+    return next((number for number in numbers if number is not None), None)
