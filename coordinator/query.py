@@ -12,7 +12,7 @@ from coordinator.answers import Answer, Event, NodeDone, Started
 from coordinator.question import Question, Tools, understood
 from coordinator.replies import Answered, Missing
 from privacy.error_bars import seed_of
-from privacy.errors import UnavailableError
+from privacy.errors import RequestRefused, UnavailableError
 
 if TYPE_CHECKING:
     from coordinator.fanout import Outcome, Readiness
@@ -25,6 +25,11 @@ async def answer(tools: Tools, raw: bytes) -> AsyncGenerator[Event, None]:
         WeirError: typed; up to the first NodeDone nothing was charged.
     """
     question = await understood(tools, raw)
+    if question.plan.explains:
+        raise RequestRefused(
+            "EXPLAIN is answered by the call that explains, which costs nothing.",
+            remedy="Send it there, or send the query itself, without EXPLAIN.",
+        )
     readiness = await checked(tools, question)
     yield Started(tuple(readiness.ready))
     for missing in readiness.missing:

@@ -30,11 +30,13 @@ class Admitted:
     Attributes:
         beside: what the same request asks of this node in other blocks.
         project: whose budget pays.
+        explains: the request is an EXPLAIN.
     """
 
     fragment: Fragment
     beside: tuple[Fragment, ...]
     project: str
+    explains: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,8 @@ class Guard:
         request = Request.decode(asked.request)
         self._check_time(request)
         self._check_versions(request, asked)
-        of_all = self.planner.plan(request).asked.get(self.province, {})
+        plan = self.planner.plan(request)
+        of_all = plan.asked.get(self.province, {})
         derived = of_all.get(asked.block)
         if derived is None:
             raise MismatchRefused(f"The query asks nothing of {self.province}.", remedy=_UPGRADE)
@@ -102,7 +105,7 @@ class Guard:
             )
         self.limit.check(total_charge(of_all.values()), self.province)
         beside = tuple(fragment for block, fragment in of_all.items() if block != asked.block)
-        return Admitted(derived, beside, request.project)
+        return Admitted(derived, beside, request.project, plan.explains)
 
     def _check_time(self, request: Request) -> None:
         if request.expires_unix_s < self.clock():

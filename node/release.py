@@ -18,7 +18,7 @@ from node.guard import Admitted, Asked, Guard
 from node.ledger import Balance, Ledger, Purpose
 from node.one_at_a_time import OneAtATime
 from node.snapshot import Snapshot
-from privacy.errors import DataError
+from privacy.errors import DataError, RequestRefused
 from privacy.fragment import Fragment
 
 
@@ -136,10 +136,15 @@ class Releases:
         """The noisy answer, stored before it is returned.
 
         Raises:
-            WeirError: the refusals of `prepare`, DataError, InternalError, and UnavailableError if a duplicate
-                waits too long.
+            WeirError: the refusals of `prepare`, RequestRefused of an EXPLAIN, DataError, InternalError, and
+                UnavailableError if a duplicate waits too long.
         """
         admitted, snapshot = self.guard.admit(asked), self.data.snapshot()
+        if admitted.explains:
+            raise RequestRefused(
+                "The request asks for an explanation; nothing is released for it.",
+                remedy="Send the query itself, without EXPLAIN.",
+            )
         self.data.verify(snapshot)
         fragment = admitted.fragment
         identity = self._identity(fragment, snapshot)

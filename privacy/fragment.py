@@ -273,11 +273,13 @@ class Plan:
 
     Attributes:
         notes: what a reader of the answer must know, in a sentence each.
+        explains: the request is an EXPLAIN: nothing of it may be released.
     """
 
     blocks: tuple[Block, ...]
     rest: Rest
     notes: tuple[str, ...]
+    explains: bool = False
 
     @property
     def epsilon(self) -> float:

@@ -10,7 +10,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from privacy.clause import Clause, read_clause
-from privacy.dialect import DifferentialPrivacy, WeirSQL
+from privacy.dialect import DifferentialPrivacy, Explain, WeirSQL
 from privacy.errors import ConstructRefused, Position, SyntaxRefused
 from privacy.growth import refuse_growth
 from privacy.positions import position_of, shown
@@ -39,10 +39,12 @@ class Written:
     Attributes:
         query: or PIVOT, in DuckDB's dialect.
         clause: WITH DIFFERENTIAL_PRIVACY, which the query has no more.
+        explains: whether EXPLAIN stands before it.
     """
 
     query: exp.Expr
     clause: Clause
+    explains: bool
 
 
 def parse(sql: str) -> Written:
@@ -53,6 +55,9 @@ def parse(sql: str) -> Written:
         ConstructRefused: several statements, no query, or a clause that is not answered.
     """
     statement = _one(_statements(sql))
+    explains = isinstance(statement, Explain)
+    if explains:
+        statement = _explained(statement)
     if not isinstance(statement, exp.Select | exp.SetOperation | exp.Subquery | exp.Pivot):
         raise _not_a_select(statement)
     clause = _clause_of(statement)
@@ -64,7 +69,19 @@ def parse(sql: str) -> Written:
             raise _clause("kind", select)
     _refuse_long_texts(statement)
     refuse_growth(statement)
-    return Written(statement, clause)
+    return Written(statement, clause, explains)
+
+
+def _explained(statement: exp.Expr) -> exp.Expr:
+    if statement.this is None:
+        raise ConstructRefused(
+            "Of EXPLAIN only the plain form is answered, before a query",
+            remedy="Write EXPLAIN SELECT …, which runs nothing and costs nothing; as JSON it comes from .to_dict(), or "
+            "from `weir query --format json`.",
+            position=position_of(statement),
+        )
+    query: exp.Expr = statement.this.pop()
+    return query
 
 
 def _clause_of(statement: exp.Expr) -> Clause:

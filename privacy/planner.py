@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 from threading import Lock
 
 from sqlglot import exp
@@ -54,18 +55,21 @@ class Planner:
     def _planned(self, request: Request) -> Plan:
         try:
             written = parse(request.sql)
-            request = written.clause.tightened(request)
-            query = without_pivot(written.query, self._catalog)
-            assert isinstance(query, exp.Query)
-            bound = bind(query, self._catalog)
-            names = _names(bound if query.is_star else query)
-            if is_one_block(bound, self._catalog):
-                assert isinstance(bound, exp.Select)
-                only = plan_block(self._blocks.shape(bound, names, request), MERGED, request)
-                return Plan((only.block,), only.cut.rest, only.notes)
-            return self._compound(read_blocks(bound, self._catalog), names, request)
+            plan = self._of_query(written.query, written.clause.tightened(request))
+            return replace(plan, explains=written.explains)
         except RecursionError:
             raise SyntaxRefused("The query is nested too deeply.", remedy="Write it with fewer parentheses.") from None
+
+    def _of_query(self, statement: exp.Expr, request: Request) -> Plan:
+        query = without_pivot(statement, self._catalog)
+        assert isinstance(query, exp.Query)
+        bound = bind(query, self._catalog)
+        names = _names(bound if query.is_star else query)
+        if is_one_block(bound, self._catalog):
+            assert isinstance(bound, exp.Select)
+            only = plan_block(self._blocks.shape(bound, names, request), MERGED, request)
+            return Plan((only.block,), only.cut.rest, only.notes)
+        return self._compound(read_blocks(bound, self._catalog), names, request)
 
     def _compound(self, around: Around, names: tuple[str, ...], request: Request) -> Plan:
         """Blocks whose budgets add up to that of the request, and what is computed from them."""

@@ -4,27 +4,41 @@ from __future__ import annotations
 
 import secrets
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from privacy.errors import RequestRefused
 from privacy.request import DELTA, LIFETIME_S, Request
 
 PROJECT = "default"  # of requests that name none
+EXPLAINED = 1.0  # the ε of explanations of questions that name none
 
 
-def new_request(
+@dataclass(frozen=True)
+class Asked:
+    """What a person asks.
+
+    Attributes:
+        explains: only for what it would run and cost.
+    """
+
+    request: Request
+    explains: bool
+
+
+def understood(
     sql: str,
     *,
     epsilon: float | None,
-    delta: float | None = None,
-    project: str = PROJECT,
-    if_unnamed: float | None = None,
+    delta: float | None,
+    project: str,
+    explains: bool = False,
     **options: Any,
-) -> Request:
+) -> Asked:
     """A request that may spend `epsilon`, or where that is None what the SQL says.
 
     Args:
-        if_unnamed: ε where neither says it; None refuses.
+        explains: as where EXPLAIN stands in the SQL.
 
     Raises:
         RequestRefused: ε, an option or the text itself is wrong, or nobody names an ε.
@@ -39,12 +53,12 @@ def new_request(
         expires_unix_s=int(time.time()) + LIFETIME_S,
         options=options,
     )
-    if epsilon is not None and delta is not None:
-        return first
     from privacy.parsing import parse  # here, because budgets and catalogs do without a parser
 
-    clause = parse(first.sql).clause
-    named = _first(first.epsilon if epsilon is not None else None, clause.epsilon, if_unnamed)
+    written = parse(first.sql)
+    clause, explains = written.clause, explains or written.explains
+    given = first.epsilon if epsilon is not None else None
+    named = _first(given, clause.epsilon, EXPLAINED if explains else None)
     if named is None:
         raise RequestRefused(
             "The question does not say what it may cost: `epsilon` is missing.",
@@ -52,7 +66,7 @@ def new_request(
             "SELECT WITH DIFFERENTIAL_PRIVACY OPTIONS(epsilon = 0.5) ….",
         )
     of_delta = _first(first.delta if delta is not None else None, clause.delta, DELTA)
-    return first.model_copy(update={"epsilon": named, "delta": of_delta})
+    return Asked(first.model_copy(update={"epsilon": named, "delta": of_delta}), explains)
 
 
 def _first(*numbers: float | None) -> float | None:

@@ -15,7 +15,7 @@ from protos.weir.v1 import coordinator_pb2 as messages
 from protos.weir.v1.coordinator_pb2_grpc import CoordinatorStub
 from weir import wire
 from weir.answer import Answer
-from weir.asking import PROJECT, new_request
+from weir.asking import PROJECT, understood
 from weir.budget import Budgets
 from weir.catalog_view import CatalogView
 from weir.channel import open_channel
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 CONNECT_S = 10.0  # until the coordinator says that it serves
 CALL_S = 60.0  # for everything but a query
-EXPLAINED = 1.0  # the ε of explanations of questions that name none
 QUERY_S = float(LIFETIME_S)  # nodes refuse the request afterwards
 
 ReplyT = TypeVar("ReplyT")
@@ -77,11 +76,11 @@ class Connection:
         project: str = PROJECT,
         on_progress: OnProgress | None = None,
         **options: Any,
-    ) -> Answer:
-        """Ask a question and pay for it.
+    ) -> Answer | Explanation:
+        """Ask a question and pay for it; for an EXPLAIN, what `explain` gives, which costs nothing.
 
         Args:
-            sql: one SELECT over the tables of `catalog()`.
+            sql: one SELECT over the tables of `catalog()`, or EXPLAIN and one.
             epsilon: the most that any one person may lose, over all nodes; smaller is more private and noisier. It may
                 stand in the SQL instead, OPTIONS(epsilon = …); of both the smaller holds.
             delta: the probability with which that may fail, by default 1e-9; 0 allows only mechanisms that never fail.
@@ -96,8 +95,10 @@ class Connection:
             BudgetRefused: a node's budget does not cover it; says what is left.
             UnavailableError: no coordinator, or too few nodes; asking the same again charges nobody twice.
         """
-        request = new_request(sql, epsilon=epsilon, delta=delta, project=project, **options)
-        call = self._stub.Query(_message(request), timeout=QUERY_S)
+        asked = understood(sql, epsilon=epsilon, delta=delta, project=project, **options)
+        if asked.explains:
+            return self._explained(asked.request)
+        call = self._stub.Query(_message(asked.request), timeout=QUERY_S)
         answer: Answer | None = None
         try:
             for event in call:
@@ -127,8 +128,8 @@ class Connection:
 
         Arguments and errors as those of `sql`; with an ε of 1 where none is named.
         """
-        request = new_request(sql, epsilon=epsilon, delta=delta, project=project, if_unnamed=EXPLAINED, **options)
-        return wire.explanation_from(self._call(self._stub.Explain, _message(request)), sql)
+        asked = understood(sql, epsilon=epsilon, delta=delta, project=project, explains=True, **options)
+        return self._explained(asked.request)
 
     def catalog(self) -> CatalogView:
         """Tables and columns with their bounds, domains and limits.
@@ -151,6 +152,9 @@ class Connection:
         self._channel.close()
         if self.federation is not None:
             self.federation.stop()
+
+    def _explained(self, request: Request) -> Explanation:
+        return wire.explanation_from(self._call(self._stub.Explain, _message(request)), request.sql)
 
     def _call(self, method: Callable[..., ReplyT], request: object) -> ReplyT:
         try:

@@ -353,6 +353,13 @@ def test_explain_is_free() -> None:
     assert anhui.calls == ["describe", "prepare"]
 
 
+def test_an_explain_that_is_sent_as_a_query_asks_nobody() -> None:
+    anhui = node("anhui", 3)
+    with pytest.raises(RequestRefused, match="EXPLAIN"):
+        ask({"anhui": anhui}, replace(total_plan("anhui"), explains=True))
+    assert anhui.calls == []
+
+
 def test_budgets_of_the_nodes_that_can_be_reached() -> None:
     async def run() -> None:
         nodes = {"anhui": node("anhui", 3), "shanghai": None}

@@ -124,6 +124,21 @@ def test_a_release_is_charged_stored_and_the_same_again_free(releases: Releases)
     assert len(releases.engine.runs) == 1
 
 
+def test_an_explain_is_prepared_and_never_released(releases: Releases, ledger: Ledger) -> None:
+    """Also where the release that it explains is in the ledger."""
+    explained = asked(f"EXPLAIN {SQL}")
+    assert explained.fragment == asked(SQL).fragment
+    assert not releases.prepare(explained).already_released
+    with pytest.raises(RequestRefused, match="explanation") as refused:
+        releases.release(explained)
+    assert "without EXPLAIN" in refused.value.remedy
+    assert (ledger.balance().total.epsilon_spent, releases.engine.runs) == (0, [])
+    releases.release(asked(SQL))
+    assert releases.prepare(explained).already_released
+    with pytest.raises(RequestRefused, match="explanation"):
+        releases.release(explained)
+
+
 def test_other_data_are_another_release(releases: Releases) -> None:
     releases.release(asked(SQL))
     releases.data.now = "snapshot-2"

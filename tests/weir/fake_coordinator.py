@@ -137,6 +137,7 @@ class FakeCoordinator(coordinator_pb2_grpc.CoordinatorServicer):
     toml: str = CATALOG_TOML
     digest: str = ""
     requests: list[bytes] = field(default_factory=list)
+    queries: int = 0  # those that were not explained
     projects: list[str] = field(default_factory=list)  # whose budgets were asked for
 
     def GetCatalog(self, request: Any, context: grpc.ServicerContext) -> messages.CatalogReply:
@@ -150,6 +151,7 @@ class FakeCoordinator(coordinator_pb2_grpc.CoordinatorServicer):
         return self.explanation
 
     def Query(self, request: Any, context: grpc.ServicerContext) -> Iterator[messages.QueryEvent]:
+        self.queries += 1
         self.requests.append(request.request)
         self._fail(context)
         yield messages.QueryEvent(started=messages.Started(provinces=["shanghai", "jiangsu", "anhui"]))

@@ -172,6 +172,15 @@ def test_explain_is_for_people_and_machines() -> None:
     assert found["nodes"][0]["province"] == "shanghai"
 
 
+def test_a_query_that_explains_is_shown_as_explain_does() -> None:
+    assert _run("query", f"EXPLAIN {SQL}").stdout == _run("explain", SQL).stdout
+    found = json.loads(_run("query", f"explain {SQL}", "-e", "0.5", "--format", "json").stdout)
+    assert found["nodes"][0]["province"] == "shanghai"
+    refused = _run("query", f"EXPLAIN {SQL}", "--format", "csv")
+    assert refused.exit_code == 1
+    assert "--format json" in refused.stderr
+
+
 def test_catalog_is_for_people_and_machines() -> None:
     assert "就诊记录" in _run("catalog").stdout
     assert "就诊记录" not in _run("catalog", "hospitals").stdout

@@ -1,6 +1,7 @@
 import json
 import math
 import socket
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -103,6 +104,20 @@ def test_epsilon_and_delta_may_stand_in_the_sql() -> None:
         (written, 3.0, 0.0),  # the SQL travels as it is: the nodes take the smaller of both
         ("SELECT WITH DIFFERENTIAL_PRIVACY 1", 0.5, DELTA),
     ]
+
+
+@pytest.mark.parametrize("epsilon", [None, 0.5])
+def test_an_explain_in_sql_is_an_explanation(epsilon: float | None) -> None:
+    coordinator = FakeCoordinator()
+    with connected(coordinator) as con:
+        found = con.sql("EXPLAIN SELECT 1", epsilon=epsilon)
+        also = con.explain("EXPLAIN SELECT 1", epsilon=epsilon)
+        plain = con.explain("SELECT 1", epsilon=epsilon)
+    assert isinstance(found, weir.Explanation)
+    assert found == also == replace(plain, sql="EXPLAIN SELECT 1")
+    sent = [(asked.sql, asked.epsilon) for asked in map(Request.decode, coordinator.requests)]
+    assert sent == [(sql, epsilon or 1.0) for sql in ("EXPLAIN SELECT 1", "EXPLAIN SELECT 1", "SELECT 1")]
+    assert coordinator.queries == 0  # the word travels, so that no node can be made to release it
 
 
 def test_a_text_that_is_no_query_is_never_sent() -> None:

@@ -77,6 +77,20 @@ def test_a_question_is_answered_by_both(con: weir.Connection) -> None:
     assert con.sql(SQL, epsilon=1e6).charges[0].already_released
 
 
+def test_an_explain_costs_nothing(con: weir.Connection) -> None:
+    before = [node.epsilon_left for node in con.budget().nodes]
+    explained = con.sql("EXPLAIN SELECT WITH DIFFERENTIAL_PRIVACY OPTIONS(epsilon = 3) COUNT(*) FROM visits")
+    assert isinstance(explained, weir.Explanation)
+    assert explained.epsilon == 3
+    assert [node.epsilon_left for node in con.budget().nodes] == before
+    paid = con.sql("SELECT WITH DIFFERENTIAL_PRIVACY OPTIONS(epsilon = 3) COUNT(*) FROM visits")
+    assert isinstance(paid, weir.Answer)
+    assert [charge.epsilon_charged for charge in paid.charges] == [3, 3]  # span 1
+    again = con.sql("SELECT COUNT(*) FROM visits", epsilon=3)
+    assert [charge.epsilon_charged for charge in again.charges] == [0, 0]
+    assert again.df().iloc[0, 0] == paid.df().iloc[0, 0]
+
+
 def test_predicted_errors_are_those_of_the_answer(con: weir.Connection) -> None:
     sql = "SELECT kind, COUNT(*) AS n, SUM(cost) AS total FROM visits GROUP BY kind"
     predicted = con.explain(sql, epsilon=0.5).merged_standard_errors

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from privacy.errors import RequestRefused
 from weir.cli.errors import shown_errors
 from weir.cli.parameters import At, Format, MaxGroups, MaxRows, PlainFormat, Project
 
@@ -30,7 +31,10 @@ def query(
     max_rows: MaxRows = None,
     max_groups: MaxGroups = None,
 ) -> None:
-    """Ask a question, pay its ε, print the answer with error bars. ε may stand in the SQL: OPTIONS(epsilon = …)."""
+    """Ask a question, pay its ε, print the answer with error bars. ε may stand in the SQL: OPTIONS(epsilon = …).
+
+    EXPLAIN SELECT … is what `weir explain` shows, and free.
+    """
     text = _sql(sql, file)
     with shown_errors(text):
         from weir.cli.progress import progress_lines
@@ -67,9 +71,14 @@ def explain(
 
 def _print_answer(answer: Any, output: Format) -> None:
     from weir import export
-    from weir.cli.console import print_rich
+    from weir.cli.console import print_plain, print_rich
+    from weir.explanation import Explanation
 
-    if output is Format.csv:
+    if isinstance(answer, Explanation):
+        if output is Format.csv:
+            raise RequestRefused("An explanation is no table, so it has no CSV.", remedy="Ask for --format json.")
+        print_plain(answer, PlainFormat(output.value))
+    elif output is Format.csv:
         export.write_csv(answer, sys.stdout)
     elif output is Format.json:
         export.write_json(export.to_dict(answer), sys.stdout)
