@@ -7,17 +7,14 @@ smaller holds.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, fields
 
 from sqlglot import exp
 
 from privacy.dialect import DifferentialPrivacy
 from privacy.errors import ConstructRefused
 from privacy.positions import position_of, shown
-from privacy.request import MOST_DELTA, MOST_EPSILON, Request
-
-NumberT = TypeVar("NumberT", int, float)
+from privacy.request import MOST_DELTA, MOST_EPSILON, Options, Request
 
 
 @dataclass(frozen=True)
@@ -28,18 +25,18 @@ class Clause:
     delta: float | None = None
     max_groups: int | None = None
     max_rows: int | None = None
+    max_standard_error: float | None = None
+    max_relative_error: float | None = None
+    expected_rows: float | None = None
 
     def tightened(self, request: Request) -> Request:
         """`request` with the smaller of both in every place."""
-        limits = {
-            "max_groups": _smaller(request.options.max_groups, self.max_groups),
-            "max_rows": _smaller(request.options.max_rows, self.max_rows),
-        }
-        budget = {
-            "epsilon": _smaller(request.epsilon, self.epsilon),
-            "delta": _smaller(request.delta, self.delta),
-        }
+        budget = {name: _smaller(getattr(request, name), getattr(self, name)) for name in ("epsilon", "delta")}
+        limits = {name: _smaller(getattr(request.options, name), getattr(self, name)) for name in _LIMITS}
         return request.model_copy(update={**budget, "options": request.options.model_copy(update=limits)})
+
+
+_LIMITS = [field.name for field in fields(Clause) if field.name in Options.model_fields]
 
 
 @dataclass(frozen=True)
@@ -79,6 +76,9 @@ _OPTIONS = {
     "delta": _Option("delta", f"a number from 0 to {MOST_DELTA:g}", "1e-9", most=MOST_DELTA, may_be_zero=True),
     "max_groups_contributed": _Option("max_groups", "a whole number from 1", "2", most=2**31, whole=True),
     "max_rows_contributed": _Option("max_rows", "a whole number from 1", "5", most=2**31, whole=True),
+    "max_standard_error": _Option("max_standard_error", "a number above 0", "50"),
+    "max_relative_error": _Option("max_relative_error", "a number above 0", "0.05"),
+    "expected_rows": _Option("expected_rows", "a number above 0", "1000"),
 }
 # What other engines call it, or have beside it.
 _ELSEWHERE = {
@@ -128,5 +128,5 @@ def _name(item: exp.Expr) -> str:
     )
 
 
-def _smaller(first: NumberT | None, second: NumberT | None) -> NumberT | None:
+def _smaller(first: float | None, second: float | None) -> float | None:
     return min((number for number in (first, second) if number is not None), default=None)

@@ -8,6 +8,7 @@ from threading import Lock
 
 from sqlglot import exp
 
+from privacy.accuracy import accurate, names_accuracy
 from privacy.binding import bind
 from privacy.block_planner import BlockPlanner, PlannedBlock, plan_block
 from privacy.blocks import Around, is_one_block, read_blocks
@@ -67,8 +68,10 @@ class Planner:
         names = _names(bound if query.is_star else query)
         if is_one_block(bound, self._catalog):
             assert isinstance(bound, exp.Select)
-            only = plan_block(self._blocks.shape(bound, names, request), MERGED, request)
-            return Plan((only.block,), only.cut.rest, only.notes)
+            shape = self._blocks.shape(bound, names, request)
+            needed = accurate(shape, request)
+            only = plan_block(shape, MERGED, needed.request)
+            return Plan((only.block,), only.cut.rest, (*needed.notes, *only.notes))
         return self._compound(read_blocks(bound, self._catalog), names, request)
 
     def _compound(self, around: Around, names: tuple[str, ...], request: Request) -> Plan:
@@ -76,6 +79,11 @@ class Planner:
         if request.options.weights:
             raise RequestRefused(
                 "`weights` are for queries that aggregate once", remedy="Leave them out, or ask several queries."
+            )
+        if names_accuracy(request.options):
+            raise RequestRefused(
+                "An accuracy can be asked of queries that aggregate once, and of this one only ε can be named.",
+                remedy="Ask the aggregates as queries of their own; `explain` predicts the errors here too.",
             )
         shapes = {
             name: self._blocks.shape(block, tuple(block.named_selects), request)

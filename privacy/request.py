@@ -18,15 +18,22 @@ PROJECT = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 LIFETIME_S = 600  # how long the client lets a request live
 
 
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 class Options(BaseModel):
     """What a researcher may ask for beside the SQL; each can only tighten the catalog's limits."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     require_all: bool = False  # refuse rather than answer without some province
-    weights: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] | None = None  # which columns matter more
+    weights: dict[str, Positive] | None = None  # which columns matter more
     max_rows: Annotated[int, Field(ge=1)] | None = None  # rows of one unit that count in one group
     max_groups: Annotated[int, Field(ge=1)] | None = None  # groups that one unit may touch at one node
+    # Accuracy first: spend no more of ε than these need (privacy/accuracy.py).
+    max_standard_error: Positive | None = None  # of every count and sum
+    max_relative_error: Positive | None = None  # of every count, of `expected_rows`
+    expected_rows: Positive | None = None  # the size of a count that the researcher expects
 
 
 class Request(BaseModel):

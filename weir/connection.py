@@ -87,7 +87,9 @@ class Connection:
             project: whose budget pays, as the nodes' operators name it.
             on_progress: called with `weir.progress` events while nodes work.
             options: `require_all=True` refuses rather than answers without some province; `max_rows` and
-                `max_groups` lower the catalog's limits (less noise, but units above the limit count less).
+                `max_groups` lower the catalog's limits (less noise, but units above the limit count less);
+                `max_standard_error` spends no more of ε than that accuracy of counts and sums needs, and so does
+                `max_relative_error` of counts of `expected_rows`.
 
         Raises:
             RequestRefused: ε, an option or the text itself is wrong; nothing was sent.

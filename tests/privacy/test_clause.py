@@ -29,6 +29,8 @@ def _released(planned: Plan) -> list[dict[str, Fragment]]:
         ("max_groups_contributed = 2, max_rows_contributed = 3", {"max_rows": 4}, {"max_groups": 2, "max_rows": 3}),
         ("MAX_ROWS_CONTRIBUTED = 9", {"max_rows": 4}, {"max_rows": 4}),
         ("max_groups_contributed = 1000000", {}, {}),
+        ("max_standard_error = 9e6", {}, {"max_standard_error": 9_000_000}),
+        ("max_standard_error = 9e6", {"max_standard_error": 8e6}, {"max_standard_error": 8e6}),
     ],
 )
 def test_the_smaller_of_clause_and_request_holds(clause: str, asked: dict[str, float], meant: dict[str, float]) -> None:
@@ -117,6 +119,7 @@ def test_it_stands_at_the_outermost_select_alone(sql: str) -> None:
         ("delta = 0.5", None, "from 0 to 0.001", "OPTIONS(delta = 1e-9)"),
         ("max_groups_contributed = 0", None, "whole number from 1", "OPTIONS(max_groups_contributed = 2)"),
         ("max_groups_contributed = NULL", None, "whole number from 1", "OPTIONS(max_groups_contributed = 2)"),
+        ("max_standard_error = 0", None, "number above 0", "OPTIONS(max_standard_error = 50)"),
         ("max_rows_contributed = 1.5", None, "whole number from 1", "OPTIONS(max_rows_contributed = 5)"),
     ],
 )  # fmt: skip

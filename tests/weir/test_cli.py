@@ -69,8 +69,15 @@ def test_options_travel() -> None:
     coordinator = FakeCoordinator()
     _run("query", SQL, "-e", "1", "--require-all", "--max-rows", "2", "--max-groups", "3", coordinator=coordinator)
     _run("explain", SQL, "--delta", "0", "--project", "ageing", coordinator=coordinator)
+    accuracy = ["--max-standard-error", "50", "--max-relative-error", "0.1", "--expected-rows", "1000"]
+    for command in ("query", "explain"):
+        _run(command, SQL, "-e", "1", *accuracy, coordinator=coordinator)
     _run("budget", "--project", "ageing", coordinator=coordinator)
-    first, second = map(Request.decode, coordinator.requests)
+    first, second, *accurate = map(Request.decode, coordinator.requests)
+    named = [
+        (one.max_standard_error, one.max_relative_error, one.expected_rows) for one in (r.options for r in accurate)
+    ]
+    assert named == [(50.0, 0.1, 1000.0)] * 2
     assert (first.options.require_all, first.options.max_rows, first.options.max_groups) == (True, 2, 3)
     assert (first.delta, first.project) == (DELTA, "default")
     assert (second.delta, second.project) == (0.0, "ageing")

@@ -91,6 +91,22 @@ def test_an_explain_costs_nothing(con: weir.Connection) -> None:
     assert again.df().iloc[0, 0] == paid.df().iloc[0, 0]
 
 
+def test_no_more_is_spent_than_the_accuracy_needs(con: weir.Connection) -> None:
+    sql = "SELECT kind, COUNT(*) AS n, SUM(cost) AS s FROM visits WHERE cost > 3 GROUP BY kind"
+    explained = con.explain(sql, epsilon=1e4, max_standard_error=40)
+    assert explained.epsilon < 1e4
+    answer = con.sql(sql, epsilon=1e4, max_standard_error=40)
+    assert (answer.epsilon, answer.delta) == (explained.epsilon, explained.delta)
+    errors = answer.standard_errors()[["n", "s"]].to_numpy()
+    assert 38 < errors.max() <= 40
+    again = con.sql(sql, epsilon=2e4, max_standard_error=40.0)  # more may be spent; no more is needed
+    assert [charge.epsilon_charged for charge in again.charges] == [0, 0]
+    before = [node.epsilon_left for node in con.budget().nodes]
+    with pytest.raises(weir.RequestRefused, match="standard error of `s` is still"):
+        con.sql(sql, epsilon=0.1, max_standard_error=40)
+    assert [node.epsilon_left for node in con.budget().nodes] == before
+
+
 def test_predicted_errors_are_those_of_the_answer(con: weir.Connection) -> None:
     sql = "SELECT kind, COUNT(*) AS n, SUM(cost) AS total FROM visits GROUP BY kind"
     predicted = con.explain(sql, epsilon=0.5).merged_standard_errors

@@ -10,7 +10,17 @@ import typer
 
 from privacy.errors import RequestRefused
 from weir.cli.errors import shown_errors
-from weir.cli.parameters import At, Format, MaxGroups, MaxRows, PlainFormat, Project
+from weir.cli.parameters import (
+    At,
+    ExpectedRows,
+    Format,
+    MaxError,
+    MaxGroups,
+    MaxRows,
+    PlainFormat,
+    Project,
+    RelativeError,
+)
 
 Sql = Annotated[str | None, typer.Argument(metavar="[SQL]", help="One SELECT, or `-` to read it from stdin.")]
 File = Annotated[Path | None, typer.Option("--file", "-f", help="Read the SQL from this file.")]
@@ -30,6 +40,9 @@ def query(
     require_all: RequireAll = False,
     max_rows: MaxRows = None,
     max_groups: MaxGroups = None,
+    max_standard_error: MaxError = None,
+    max_relative_error: RelativeError = None,
+    expected_rows: ExpectedRows = None,
 ) -> None:
     """Ask a question, pay its ε, print the answer with error bars. ε may stand in the SQL: OPTIONS(epsilon = …).
 
@@ -40,7 +53,8 @@ def query(
         from weir.cli.progress import progress_lines
         from weir.connection import connect
 
-        options = _options(delta, project, require_all, max_rows, max_groups)
+        accuracy = _accuracy(max_standard_error, max_relative_error, expected_rows)
+        options = _options(delta, project, require_all, max_rows, max_groups) | accuracy
         with connect(at) as con, progress_lines() as on_progress:
             answer = con.sql(text, epsilon=epsilon, on_progress=on_progress, **options)
         _print_answer(answer, output)
@@ -57,6 +71,9 @@ def explain(
     require_all: RequireAll = False,
     max_rows: MaxRows = None,
     max_groups: MaxGroups = None,
+    max_standard_error: MaxError = None,
+    max_relative_error: RelativeError = None,
+    expected_rows: ExpectedRows = None,
 ) -> None:
     """Show what a question would run, cost and err; free of charge."""
     text = _sql(sql, file)
@@ -64,8 +81,10 @@ def explain(
         from weir.cli.console import print_plain
         from weir.connection import connect
 
+        accuracy = _accuracy(max_standard_error, max_relative_error, expected_rows)
+        options = _options(delta, project, require_all, max_rows, max_groups) | accuracy
         with connect(at) as con:
-            plan = con.explain(text, epsilon=epsilon, **_options(delta, project, require_all, max_rows, max_groups))
+            plan = con.explain(text, epsilon=epsilon, **options)
         print_plain(plan, output)
 
 
@@ -104,3 +123,7 @@ def _options(
     named = {"delta": delta, "project": project}  # what was not given is the client's to choose
     chosen = {name: value for name, value in named.items() if value is not None}
     return {"require_all": require_all, "max_rows": max_rows, "max_groups": max_groups} | chosen
+
+
+def _accuracy(standard: float | None, relative: float | None, rows: float | None) -> dict[str, Any]:
+    return {"max_standard_error": standard, "max_relative_error": relative, "expected_rows": rows}

@@ -16,6 +16,13 @@ Project = Annotated[str | None, typer.Option("--project", help="Whose budget pay
 
 MaxRows = Annotated[int | None, typer.Option(help="Rows of one person that count in a group; lowers the catalog's.")]
 MaxGroups = Annotated[int | None, typer.Option(help="Groups that one person may touch; lowers the catalog's.")]
+MaxError = Annotated[
+    float | None, typer.Option("--max-standard-error", help="Of every count and sum; spends no more ε than that needs.")
+]
+RelativeError = Annotated[
+    float | None, typer.Option("--max-relative-error", help="The same of every count, as a share of --expected-rows.")
+]
+ExpectedRows = Annotated[float | None, typer.Option(help="How large a count you expect.")]
 Config = Annotated[Path, typer.Option("--config", help="Its TOML file.", dir_okay=False)]
 
 
