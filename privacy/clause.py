@@ -57,13 +57,12 @@ class _Option:
             ConstructRefused: no literal, or out of range.
         """
         name, node = _name(item), item.expression
-        written = node.this if isinstance(node, exp.Neg) else node
-        if isinstance(written, exp.Literal) and not written.is_string:
-            sign = -1 if isinstance(node, exp.Neg) else 1
-            number = sign * float(written.name)
-            least = number > 0 or (self.may_be_zero and number == 0)
-            if least and number <= self.most and math.isfinite(number) and not (self.whole and number % 1):
-                return int(number) if self.whole else number
+        number = _number(node)
+        if math.isfinite(number) and (0 < number <= self.most or (self.may_be_zero and number == 0)):
+            if not self.whole:
+                return number
+            if number.is_integer():
+                return int(number)
         raise ConstructRefused(
             f"`{shown(item)}`: {name} is {self.what}",
             remedy=f"Write it out: OPTIONS({name} = {self.example}).",
@@ -126,6 +125,11 @@ def _name(item: exp.Expr) -> str:
         remedy="Write OPTIONS(name = value, …), for example OPTIONS(epsilon = 0.5).",
         position=position_of(item),
     )
+
+
+def _number(node: exp.Expr) -> float:
+    """NaN where it is no literal number; a negative one is none."""
+    return float(node.name) if isinstance(node, exp.Literal) and not node.is_string else math.nan
 
 
 def _smaller(first: float | None, second: float | None) -> float | None:

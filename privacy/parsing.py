@@ -60,6 +60,7 @@ def parse(sql: str) -> Written:
         statement = _explained(statement)
     if not isinstance(statement, exp.Select | exp.SetOperation | exp.Subquery | exp.Pivot):
         raise _not_a_select(statement)
+    _refuse_half_numbers(statement)
     clause = _clause_of(statement)
     for select in statement.find_all(exp.Select):
         for name, value in select.args.items():
@@ -101,6 +102,19 @@ def _clause_of(statement: exp.Expr) -> Clause:
     clause = found[0].args["hint"]
     found[0].set("hint", None)
     return read_clause(clause)
+
+
+def _refuse_half_numbers(statement: exp.Expr) -> None:
+    """`1e`, which sqlglot's lexer takes for a number."""
+    for literal in statement.find_all(exp.Literal):
+        if literal.is_string:
+            continue
+        try:
+            float(literal.name)
+        except ValueError:
+            raise SyntaxRefused(
+                f"`{literal.name}` is no number", remedy="Write it out: 1000 or 1e3.", position=position_of(literal)
+            ) from None
 
 
 def _refuse_long_texts(statement: exp.Expr) -> None:
