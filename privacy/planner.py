@@ -31,7 +31,7 @@ class Planner:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._blocks = BlockPlanner(catalog)
-        self._plans: OrderedDict[tuple[str, float, float, str], Plan] = OrderedDict()
+        self._plans: OrderedDict[tuple[str, float, float, str, bool], Plan] = OrderedDict()
         self._lock = Lock()
 
     def plan(self, request: Request) -> Plan:
@@ -41,7 +41,7 @@ class Planner:
             QueryRefused: with the construct, its position and what to write instead.
         """
         # A node plans each request twice, to prepare and to release; the nonce and the expiry change no plan.
-        identity = (request.sql, request.epsilon, request.delta, request.options.model_dump_json())
+        identity = (request.sql, request.epsilon, request.delta, request.options.model_dump_json(), request.explains)
         with self._lock:
             if identity in self._plans:
                 self._plans.move_to_end(identity)
@@ -57,7 +57,7 @@ class Planner:
         try:
             written = parse(request.sql)
             plan = self._of_query(written.query, written.clause.tightened(request))
-            return replace(plan, explains=written.explains)
+            return replace(plan, explains=written.explains or request.explains)
         except RecursionError:
             raise SyntaxRefused("The query is nested too deeply.", remedy="Write it with fewer parentheses.") from None
 

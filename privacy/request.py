@@ -45,6 +45,7 @@ class Request(BaseModel):
         project: whose budget pays, as node policies name it.
         nonce: makes two requests differ, 32 hexadecimal digits.
         expires_unix_s: after this moment nodes refuse it.
+        explains: it asks only what it would run and cost, as with EXPLAIN in the SQL: no node releases anything for it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -56,6 +57,7 @@ class Request(BaseModel):
     options: Options = Options()
     nonce: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
     expires_unix_s: int
+    explains: bool = False
     planner_version: int = PLANNER_VERSION
 
     @staticmethod

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from privacy.errors import RequestRefused
@@ -14,19 +13,7 @@ PROJECT = "default"  # of requests that name none
 EXPLAINED = 1.0  # the ε of explanations of questions that name none
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What a person asks.
-
-    Attributes:
-        explains: only for what it would run and cost.
-    """
-
-    request: Request
-    explains: bool
-
-
-def understood(
+def new_request(
     sql: str,
     *,
     epsilon: float | None,
@@ -34,7 +21,7 @@ def understood(
     project: str,
     explains: bool = False,
     **options: Any,
-) -> Asked:
+) -> Request:
     """A request that may spend `epsilon`, or where that is None what the SQL says.
 
     Args:
@@ -66,7 +53,7 @@ def understood(
             "SELECT WITH DIFFERENTIAL_PRIVACY OPTIONS(epsilon = 0.5) ….",
         )
     of_delta = _first(first.delta if delta is not None else None, clause.delta, DELTA)
-    return Asked(first.model_copy(update={"epsilon": named, "delta": of_delta}), explains)
+    return first.model_copy(update={"epsilon": named, "delta": of_delta, "explains": explains})
 
 
 def _first(*numbers: float | None) -> float | None:

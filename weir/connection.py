@@ -15,7 +15,7 @@ from protos.weir.v1 import coordinator_pb2 as messages
 from protos.weir.v1.coordinator_pb2_grpc import CoordinatorStub
 from weir import wire
 from weir.answer import Answer
-from weir.asking import PROJECT, understood
+from weir.asking import PROJECT, new_request
 from weir.budget import Budgets
 from weir.catalog_view import CatalogView
 from weir.channel import open_channel
@@ -97,10 +97,10 @@ class Connection:
             BudgetRefused: a node's budget does not cover it; says what is left.
             UnavailableError: no coordinator, or too few nodes; asking the same again charges nobody twice.
         """
-        asked = understood(sql, epsilon=epsilon, delta=delta, project=project, **options)
-        if asked.explains:
-            return self._explained(asked.request)
-        call = self._stub.Query(_message(asked.request), timeout=QUERY_S)
+        request = new_request(sql, epsilon=epsilon, delta=delta, project=project, **options)
+        if request.explains:
+            return self._explained(request)
+        call = self._stub.Query(_message(request), timeout=QUERY_S)
         answer: Answer | None = None
         try:
             for event in call:
@@ -130,8 +130,8 @@ class Connection:
 
         Arguments and errors as those of `sql`; with an ε of 1 where none is named.
         """
-        asked = understood(sql, epsilon=epsilon, delta=delta, project=project, explains=True, **options)
-        return self._explained(asked.request)
+        request = new_request(sql, epsilon=epsilon, delta=delta, project=project, explains=True, **options)
+        return self._explained(request)
 
     def catalog(self) -> CatalogView:
         """Tables and columns with their bounds, domains and limits.

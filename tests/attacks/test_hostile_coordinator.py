@@ -269,6 +269,14 @@ def test_every_other_lie_is_refused_and_costs_nothing(daemon: Daemon, name: str)
     daemon.assert_refused(make(), *kinds)
 
 
+@pytest.mark.parametrize("changes", [{"sql": f"EXPLAIN {SQL}"}, {"explains": True}])
+def test_what_was_asked_as_an_explanation_cannot_be_released(daemon: Daemon, changes: dict[str, Any]) -> None:
+    explained, spent = with_json(honest(), **changes), daemon.spent
+    assert not isinstance(daemon.ask(explained, release=False), WeirError)
+    assert isinstance(daemon.ask(explained, release=True), RequestRefused)
+    assert daemon.spent == spent
+
+
 def test_another_catalog_is_refused(daemon: Daemon) -> None:
     message = honest()
     message.catalog_digest = "0" * 64

@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from node.guard import Asked
 from node.ledger import Ledger
 from node.one_at_a_time import OneAtATime
 from node.release import Releases, release_id
@@ -19,6 +20,7 @@ from node.snapshot import Snapshot
 from privacy.bounding import bounded_sql
 from privacy.errors import BudgetRefused, DataError, InternalError, RequestRefused, WeirError
 from privacy.fragment import Fragment
+from privacy.request import Request
 from tests.node.makers import PURPOSE, asked, catalog, open_ledger, pure
 from tests.node.test_guard import guard
 
@@ -124,9 +126,13 @@ def test_a_release_is_charged_stored_and_the_same_again_free(releases: Releases)
     assert len(releases.engine.runs) == 1
 
 
-def test_an_explain_is_prepared_and_never_released(releases: Releases, ledger: Ledger) -> None:
+def _as_explanation(query: Asked) -> Asked:
+    return replace(query, request=Request.decode(query.request).model_copy(update={"explains": True}).encode())
+
+
+@pytest.mark.parametrize("explained", [asked(f"EXPLAIN {SQL}"), _as_explanation(asked(SQL))], ids=["word", "field"])
+def test_an_explain_is_prepared_and_never_released(releases: Releases, ledger: Ledger, explained: Asked) -> None:
     """Also where the release that it explains is in the ledger."""
-    explained = asked(f"EXPLAIN {SQL}")
     assert explained.fragment == asked(SQL).fragment
     assert not releases.prepare(explained).already_released
     with pytest.raises(RequestRefused, match="explanation") as refused:

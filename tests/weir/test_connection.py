@@ -117,7 +117,8 @@ def test_an_explain_in_sql_is_an_explanation(epsilon: float | None) -> None:
     assert found == also == replace(plain, sql="EXPLAIN SELECT 1")
     sent = [(asked.sql, asked.epsilon) for asked in map(Request.decode, coordinator.requests)]
     assert sent == [(sql, epsilon or 1.0) for sql in ("EXPLAIN SELECT 1", "EXPLAIN SELECT 1", "SELECT 1")]
-    assert coordinator.queries == 0  # the word travels, so that no node can be made to release it
+    assert coordinator.queries == 0
+    assert all(Request.decode(raw).explains for raw in coordinator.requests)  # so no node can be made to release them
 
 
 def test_a_text_that_is_no_query_is_never_sent() -> None:
