@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from privacy.errors import BoundsRefused, ConstructRefused
+from privacy.expressions.constants import constant
 from privacy.expressions.facts import Facts, Number, Reading, hull
 from privacy.expressions.rules import cast, common_type, grouped, integer, refuse_types, rule
 from privacy.positions import position_of, shown
@@ -46,6 +47,9 @@ def _product(left: Facts, right: Facts) -> Interval:
 
 def _binary(interval: Callable[[Facts, Facts], Interval]) -> Callable[[Reader, exp.Binary], Reading]:
     def apply(reader: Reader, node: exp.Binary) -> Reading:
+        known = constant(node)
+        if known is not None:
+            return known
         left, right = _numbers(reader, node, node.left, node.right)
         whole = left.facts.type == right.facts.type == "BIGINT"
         low, high = interval(left.facts, right.facts) if whole else (-math.inf, math.inf)

@@ -37,6 +37,8 @@ class Reader:
             return self._resolve(node)
         if self._subquery is not None and is_membership(node):
             return self._subquery(node)
+        if isinstance(node, exp.Subquery):
+            raise _computed(node)
         rule = rules().get(type(node))
         if rule is None:
             raise _unknown(node)
@@ -64,6 +66,14 @@ class Reader:
 def is_membership(node: exp.Expr) -> bool:
     """EXISTS (SELECT …) or x IN (SELECT …)."""
     return isinstance(node, exp.Exists) or (isinstance(node, exp.In) and node.args.get("query") is not None)
+
+
+def _computed(node: exp.Subquery) -> ConstructRefused:
+    return ConstructRefused(
+        f"`{shown(node)}`: a row cannot be compared with what is computed from other rows",
+        remedy="Ask for that by itself first, and write the number of its answer here; the two costs add up.",
+        position=position_of(node),
+    )
 
 
 def _unknown(node: exp.Expr) -> ConstructRefused:

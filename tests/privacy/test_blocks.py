@@ -99,7 +99,7 @@ def test_which_columns_noise_reaches() -> None:
         (
             "SELECT kind, COUNT(*) FROM visits WHERE cost > (SELECT AVG(cost) FROM visits) GROUP BY kind",
             QueryRefused,
-            "allow-list",
+            "other rows",
         ),
         (" UNION ALL ".join(f"SELECT COUNT(*) FROM visits WHERE age > {age}" for age in range(17)), QueryRefused, "16"),
     ],
