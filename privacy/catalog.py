@@ -149,6 +149,7 @@ class PrivateTable(_Model):
         rows_per_unit: 1 where every unit has at most one row at a node; bounding is then not needed.
         max_rows: the most rows of one unit that count in one group.
         max_groups: the most groups that one unit may touch at one node.
+        key: columns that tell the rows of one unit at one node apart; joins on them do not multiply the limits.
     """
 
     access: Literal["private"]
@@ -159,6 +160,7 @@ class PrivateTable(_Model):
     rows_per_unit: Literal[1] | None = None
     max_rows: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     max_groups: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    key: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
     columns: dict[Name, Column]
 
     @model_validator(mode="after")
@@ -170,6 +172,9 @@ class PrivateTable(_Model):
             raise ValueError(f"`unit_column` {self.unit_column!r} must be BIGINT, INTEGER or VARCHAR")
         if PROVINCE in self.columns:
             raise ValueError(f"`{PROVINCE}` is the pseudo-column that weir adds; name the column otherwise")
+        unknown = next((name for name in self.key or () if name not in self.columns), None)
+        if unknown is not None:
+            raise ValueError(f"`key` names {unknown!r}, which is not among the columns")
         if self.rows_per_unit is None and (self.max_rows is None or self.max_groups is None):
             raise ValueError("give `max_rows` and `max_groups`, or `rows_per_unit = 1`")
         if self.rows_per_unit == 1 and (self.max_rows is not None or self.max_groups is not None):

@@ -120,6 +120,7 @@ def _identify_alike(one: Facts, other: Facts) -> bool:
 def _not_of_the_unit(node: exp.Expr) -> ConstructRefused:
     return ConstructRefused(
         f"`{shown(node)}`: a row may be tested against rows of its own unit only",
-        remedy="Write person_id IN (SELECT person_id FROM …), with the unit's identifier on both sides.",
+        remedy="Write person_id IN (SELECT person_id FROM …), or EXISTS (… WHERE a.person_id = b.person_id AND …), "
+        "with the unit's identifier on both sides.",
         position=position_of(node),
     )

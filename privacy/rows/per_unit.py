@@ -128,7 +128,8 @@ def group_by_unit(select: exp.Select, relation: Relation, context: Context) -> t
     )
     unit = relation.column(relation.unit)
     arm = Arm(relation, listed, apart=frozenset(made))
-    source = Source(context.alias("sub"), sql, {**columns, UNIT: unit}, UNIT, owner, (arm,))
+    apart = frozenset(name for name, reading in keys.items() if not is_unit(reading))
+    source = Source(context.alias("sub"), sql, {**columns, UNIT: unit}, UNIT, owner, (arm,), apart)
     rest = exp.Select(expressions=items, distinct=select.args.get("distinct"), qualify=_placed_in(select, place))
     return rest, relation_over(source, _GROUPED, conjuncts, context)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
 
@@ -14,6 +14,7 @@ from privacy.expressions import Facts, Reader, Reading
 from privacy.expressions.comparisons import condition
 from privacy.expressions.reader import Resolve
 from privacy.positions import position_of, shown
+from privacy.rows.limits import Equality, Member, limits
 from privacy.rows.placing import column_at
 from privacy.rows.source import (
     LARGEST_LIMIT,
@@ -61,11 +62,15 @@ class Join:
         sql: with its condition, in total form.
         source: what is joined.
         optional: LEFT JOIN, so that its columns may be NULL.
+        fixed: whether all rows of a unit at one node meet the same row of it, or none.
+        matches: of a public table, how many of its rows one row may meet; 1 elsewhere.
     """
 
     sql: exp.Join
     source: Source
     optional: bool
+    fixed: bool = False
+    matches: int = 1
 
 
 @dataclass(frozen=True)
@@ -129,8 +134,9 @@ class Relation:
             self.first.alias,
             *(join.source.alias for join in self.joins if join.source.owner and not join.optional),
         }
+        met = {join.source.alias for join in self.joins if join.fixed}
         columns = [column for column in node.find_all(exp.Column) if not is_province(column)]
-        return all(column.table in whole and self.column(column).fixed for column in columns)
+        return all(column.table in met or (column.table in whole and self.column(column).fixed) for column in columns)
 
     def query(self, items: Mapping[str, exp.Expr], grouped_by: Sequence[exp.Expr] = ()) -> exp.Select:
         """SELECT these items, by name, of the rows."""
@@ -205,7 +211,9 @@ class _Joiner:
 
         self._context = context
         self._sources: dict[str, Source] = {}
+        self._members: list[Member] = []
         self._optional: set[str] = set()
+        self._fixed: set[str] = set()
         self._memberships = Memberships(context, self._resolve)
         self._outer = outer
         self._reader = Reader(self._resolve, subquery=self._memberships.reading)
@@ -221,6 +229,7 @@ class _Joiner:
         first, waiting = self._begin()
         inner = [node for node in waiting if node.side != "LEFT"]
         self._pool += [part for node in inner for part in conjuncts_of(node.args.get("on"))]
+        everywhere = _equalities(self._pool)
         owner, joins = first.owner, list[Join]()
         while waiting:
             node = self._next(waiting)
@@ -231,6 +240,9 @@ class _Joiner:
             joins.append(joined)
         conditions = [condition(self._reader, part).sql for part in self._pool]
         conditions += [self._memberships.joined(node) for node in self._tests]
+        if owner is not None and self._members:
+            max_rows, max_groups = limits(self._members, everywhere)
+            owner = replace(owner, max_rows=max_rows, max_groups=max_groups) if owner.rows is None else owner
         return Relation(first, tuple(joins), tuple(conditions), owner, self._reader, self._context)
 
     def _begin(self) -> tuple[Source, list[exp.Join]]:
@@ -254,13 +266,15 @@ class _Joiner:
     def _is_membership(self, node: exp.Join) -> bool:
         return node.kind in ("SEMI", "ANTI")
 
-    def _add(self, node: exp.Expr) -> Source:
+    def _add(self, node: exp.Expr, on: tuple[Equality, ...] | None = None) -> Source:
         source, name = self._read(node), node.alias_or_name
         if name in self._sources:
             raise NameRefused(
                 f"Two tables are called `{name}`", remedy="Give one of them an alias.", position=position_of(node)
             )
         self._sources[name] = source
+        if source.owner is not None:
+            self._members.append(Member(name, source.owner, source.key, on))
         return source
 
     def _read(self, node: exp.Expr) -> Source:
@@ -310,16 +324,22 @@ class _Joiner:
 
     def _joined(self, node: exp.Join, first: Source, owner: Owner | None) -> tuple[Join, Owner | None]:
         name, optional = node.this.alias_or_name, node.side == "LEFT"
-        source = self._add(node.this)
-        if optional:
-            parts = conjuncts_of(node.args.get("on"))
-        else:
+        own = conjuncts_of(node.args.get("on")) if optional else []
+        source = self._add(node.this, tuple(_equalities(own)) if optional else None)
+        parts = own
+        if not optional:
             parts = [part for part in self._pool if self._link(part, name)]
             self._pool = [part for part in self._pool if part not in parts]
+        most = 1
         if source.owner is None:
-            owner = self._with_public(node, source, parts, owner)
+            most = self._most_matches(node, source, parts)
+            owner = owner.multiplied(most) if owner is not None else None
+            if most == 1 and all(
+                self._is_fixed(column, name) for part in parts for column in part.find_all(exp.Column)
+            ):
+                self._fixed.add(name)
         elif owner is None or not any(self._same_unit(part, name) for part in parts):
-            raise _not_on_the_unit(node)
+            raise _not_on_the_unit(node, self._sources)
         elif owner.unit != source.owner.unit:
             raise _other_unit(node, owner.unit, source.owner.unit)
         else:
@@ -328,12 +348,10 @@ class _Joiner:
         if optional:
             self._optional.add(name)
         sql = exp.Join(this=source.aliased, on=on, side="LEFT" if optional else None)
-        return Join(sql, source, optional), owner
+        return Join(sql, source, optional, fixed=name in self._fixed, matches=most), owner
 
-    def _with_public(
-        self, node: exp.Join, source: Source, parts: Sequence[exp.Expr], owner: Owner | None
-    ) -> Owner | None:
-        """Conditions on public columns alone only take matches away; the equalities bound how many there are."""
+    def _most_matches(self, node: exp.Join, source: Source, parts: Sequence[exp.Expr]) -> int:
+        """How many rows of a public table one row may meet: conditions on public columns alone only take some away."""
         table = source.origin
         assert isinstance(table, PublicTable)
         names = [own for part in parts if (own := self._own_column(part, node)) is not None]
@@ -341,7 +359,18 @@ class _Joiner:
             raise _unknown_join(node)
         listed = [[_compared(value) for value in table.values(name)] for name in names]
         counts = Counter(row for row in zip(*listed, strict=True) if None not in row)
-        return owner.multiplied(max(counts.values(), default=1)) if owner is not None else None
+        return max(counts.values(), default=1)
+
+    def _is_fixed(self, column: exp.Column, joined: str) -> bool:
+        """Whether all rows of a unit have the same there, of a condition that joins `joined`."""
+        if column.table == joined or column.table in self._fixed:
+            return True
+        source = self._sources[column.table]
+        if source.owner is None or column.table in self._optional:
+            return False
+        if column.name == PROVINCE and isinstance(source.origin, str):
+            return True
+        return source.columns[column.name].fixed
 
     def _own_column(self, part: exp.Expr, node: exp.Join) -> str | None:
         """The column of the joined table in an equality with a column of a source before it."""
@@ -363,6 +392,16 @@ class _Joiner:
 
     def _resolve(self, node: exp.Column) -> Reading:
         return _known(node, self._sources, self._optional, self._outer)
+
+
+def _equalities(parts: Iterable[exp.Expr]) -> list[Equality]:
+    """Those of two columns."""
+    pairs = [(part.left, part.right) for part in (part.unnest() for part in parts) if isinstance(part, exp.EQ)]
+    return [
+        ((left.table, left.name), (right.table, right.name))
+        for left, right in pairs
+        if isinstance(left, exp.Column) and isinstance(right, exp.Column)
+    ]
 
 
 def _compared(value: object) -> object:
@@ -404,10 +443,23 @@ def _province(source: Source, *, may_be_missing: bool) -> Reading:
 
 
 def conjuncts_of(node: exp.Expr | None) -> list[exp.Expr]:
+    """The conditions that must all hold: `a.x = b.x AND y OR a.x = b.x AND z` has two, `a.x = b.x` and `y OR z`."""
     if node is None:
         return []
     bare = node.unnest()
-    return list(bare.flatten()) if isinstance(bare, exp.And) else [node]
+    if isinstance(bare, exp.And):
+        return [part for side in bare.flatten() for part in conjuncts_of(side)]
+    return (_common(bare) if isinstance(bare, exp.Or) else []) or [node]
+
+
+def _common(either: exp.Or) -> list[exp.Expr]:
+    """What all sides of an OR ask for, if there is such, and the rest of it; the laws hold for NULLs too."""
+    sides = [[part.unnest() for part in conjuncts_of(side)] for side in either.flatten()]
+    common = [part for part in sides[0] if all(part in side for side in sides[1:])]
+    if not common:
+        return []
+    rests = [[part for part in side if part not in common] for side in sides]
+    return [*common, exp.or_(*(exp.and_(*rest) for rest in rests))] if all(rests) else common
 
 
 def _check_form(node: exp.Join) -> None:
@@ -436,10 +488,12 @@ def _unknown_join(node: exp.Join) -> ConstructRefused:
     )
 
 
-def _not_on_the_unit(node: exp.Join) -> ConstructRefused:
+def _not_on_the_unit(node: exp.Join, sources: Mapping[str, Source]) -> ConstructRefused:
+    owned = [f"{name}.{source.unit}" for name, source in sources.items() if isinstance(source.origin, str)]
+    ends = f"{owned[0]} = {owned[-1]}" if len(owned) > 1 else "a.person_id = b.person_id"
     return ConstructRefused(
         f"`{shown(node)}`: private tables can be joined on the unit only",
-        remedy="Write ON a.person_id = b.person_id, with the identifiers of both; further conditions may follow.",
+        remedy=f"Add {ends}, with the identifiers of both; further conditions may stand beside it.",
         position=position_of(node),
     )
 

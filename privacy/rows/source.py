@@ -119,6 +119,7 @@ class Source:
         unit: its column that identifies the unit; empty where it is public.
         owner: None where it is public.
         origin: where the values of its columns come from.
+        key: columns that tell the rows of a unit apart; None where nothing is known to.
     """
 
     alias: str
@@ -127,6 +128,7 @@ class Source:
     unit: str
     owner: Owner | None
     origin: Origin
+    key: frozenset[str] | None = None
 
     @property
     def aliased(self) -> exp.Expr:
@@ -171,7 +173,8 @@ def private_source(
         one or min(table.max_groups or 1, max_groups or LARGEST_LIMIT),
     )
     columns = {column: _private_column(column, known, table) for column, known in table.columns.items()}
-    return Source(alias, exp.Table(this=exp.to_identifier(name)), columns, table.unit_column, owner, name)
+    key = frozenset[str]() if one else frozenset(table.key) if table.key else None
+    return Source(alias, exp.Table(this=exp.to_identifier(name)), columns, table.unit_column, owner, name, key)
 
 
 def public_source(name: str, table: PublicTable, alias: str) -> Source:

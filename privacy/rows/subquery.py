@@ -100,7 +100,16 @@ def _projected(relation: Relation, readings: Mapping[str, Reading], context: Con
     columns = {name: described(reading, relation) for name, reading in readings.items()}
     sql = relation.query({UNIT: relation.unit, **items})
     unit = relation.column(relation.unit)
-    return Source(context.alias("sub"), sql, {**columns, UNIT: unit}, UNIT, relation.owned, (Arm(relation, items),))
+    arms = (Arm(relation, items),)
+    return Source(context.alias("sub"), sql, {**columns, UNIT: unit}, UNIT, relation.owned, arms, _key(items, relation))
+
+
+def _key(items: Mapping[str, exp.Expr], relation: Relation) -> frozenset[str] | None:
+    """The columns that hold the key of the one source below."""
+    if relation.joins or relation.first.key is None:
+        return None
+    names = {item.name: name for name, item in items.items() if isinstance(item, exp.Column)}
+    return frozenset(names[name] for name in relation.first.key) if relation.first.key <= names.keys() else None
 
 
 def _distinct(distinct: exp.Expr, relation: Relation, readings: Mapping[str, Reading], context: Context) -> Source:
@@ -117,7 +126,7 @@ def _distinct(distinct: exp.Expr, relation: Relation, readings: Mapping[str, Rea
     others = [name for name, reading in readings.items() if not is_unit(reading)]
     once = all(source.columns[name].fixed for name in others)
     owner = replace(relation.owned, rows=1, max_rows=1, max_groups=1) if once else relation.owned
-    return replace(source, sql=query, owner=owner)
+    return replace(source, sql=query, owner=owner, key=frozenset(others))
 
 
 def _together(query: exp.SetOperation, context: Context) -> Source:
