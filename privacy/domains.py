@@ -20,8 +20,8 @@ from privacy.expressions import Facts
 from privacy.expressions.rules import grouped
 from privacy.fragment import MAX_CELLS
 from privacy.positions import position_of, shown
-from privacy.rows.relation import Relation
-from privacy.rows.source import Arm, Source, in_province
+from privacy.rows.relation import Join, Relation
+from privacy.rows.source import Arm, Source, in_province, is_province
 
 _LARGEST_PRODUCT = 2_000_000  # combinations of values that are tried for keys that share columns
 _CACHED = 256
@@ -175,13 +175,50 @@ class Domains:
         for name, original in named.items():
             enumerable = self._enumerable(place, place.seen(original), original, truths)
             _merge(components, self._component(place, name, enumerable, original))
-        parts = [self._component_sql(place, component, truths, conditions) for component in components]
+        self._put_together(place.relation, components, conditions)
+        sizes = {name: self._most_values(place.relation, original) for name, original in named.items()}
+        parts = [self._component_sql(place, component, truths, conditions, sizes) for component in components]
         constant = [part.sql(dialect="duckdb") for part in conditions if not part.find(exp.Column, exp.Query)]
         where = f" WHERE {' AND '.join(f'({part})' for part in constant)}" if constant else ""
         if not parts:
             return _Listed(f"SELECT 1 AS one{where}", 1)
         sources = " CROSS JOIN ".join(f"({part.sql})" for part in parts)
         return _Listed(f"SELECT {_quoted(named)} FROM {sources}{where}", math.prod(part.most for part in parts))
+
+    def _put_together(self, relation: Relation, components: list[_Component], conditions: Sequence[exp.Expr]) -> None:
+        """Make one component of those that a conjunct of WHERE speaks of, so that it rules out their combinations.
+
+        First each gets the public tables that it meets in any case, because conditions on them rule out groups too.
+        """
+        for join in relation.joins:
+            for component in components:
+                if _is_met(relation, component, join):
+                    component.aliases.setdefault(join.source.alias, set())
+        for part in (part for part in conditions if not part.find(exp.Query)):
+            columns = list(part.find_all(exp.Column))
+            spoken = [one for one in components if any(_is_in(relation, one, column) for column in columns)]
+            whole = _Component()
+            for one in spoken:
+                whole.absorb(one)
+            if len(spoken) > 1 and _decides(relation, whole, part) and self._is_small(relation, whole):
+                _merge(components, whole)
+
+    def _is_small(self, relation: Relation, component: _Component) -> bool:
+        if any(isinstance(relation.source(alias).origin, tuple) for alias in component.aliases):
+            return False
+        try:
+            return self._product(relation, component, {}) < _LARGEST_PRODUCT
+        except DomainRefused:
+            return False
+
+    def _most_values(self, relation: Relation, key: exp.Expr) -> int:
+        """How many values a key can have, NULL too, as far as that is known without listing them."""
+        if isinstance(key, exp.Column) and not is_province(key):
+            origin = relation.source(key.table).origin
+            if isinstance(origin, PublicTable):
+                return len(origin.rows) + 1
+        facts = relation.facts(key)
+        return _range("", facts).most if _is_listed(facts) else _LARGEST_PRODUCT
 
     def _enumerable(
         self, place: _Place, node: exp.Expr, original: exp.Expr, truths: dict[str, tuple[exp.Expr, bool]]
@@ -255,7 +292,7 @@ class Domains:
     def _joining(self, place: _Place, alias: str, original: exp.Expr) -> list[exp.Column]:
         """Columns that the join to public table `alias` compares."""
         join = next(join for join in place.relation.joins if join.source.alias == alias)
-        columns = list(join.sql.args["on"].find_all(exp.Column))
+        columns = [column for column in join.sql.args["on"].find_all(exp.Column) if not is_province(column)]
         for column in columns:
             if not self._has_domain(place, column):
                 raise DomainRefused(
@@ -271,15 +308,16 @@ class Domains:
         component: _Component,
         truths: dict[str, tuple[exp.Expr, bool]],
         conditions: Iterable[exp.Expr],
+        sizes: Mapping[str, int],
     ) -> _Listed:
         nested = {
             alias: self._listed(place, place.relation.source(alias), sorted(columns))
             for alias, columns in component.aliases.items()
             if isinstance(place.relation.source(alias).origin, tuple)
         }
-        most = self._product(place.relation, component, nested)
+        most = min(self._product(place.relation, component, nested), math.prod(sizes[name] for name in component.keys))
         items = ", ".join(f'{key.sql(dialect="duckdb")} AS "{name}"' for name, key in component.keys.items())
-        sources = self._sources(place.relation, component, nested, truths)
+        sources = self._sources(place, component, nested, truths)
         kept = [part.sql(dialect="duckdb") for part in conditions if _decides(place.relation, component, part)]
         where = f" WHERE {' AND '.join(f'({part})' for part in kept)}" if kept else ""
         return _Listed(f"SELECT DISTINCT {items}{' FROM ' if sources else ''}{sources}{where}", most)
@@ -301,18 +339,17 @@ class Domains:
                 f"The keys combine {size:,} values of {', '.join(sorted(names))}; that is too many to list",
                 remedy="Use fewer columns in one key, or group by them one by one.",
             )
-        public = [relation.source(alias).origin for alias in component.aliases]
-        rows = [len(table.rows) for table in public if isinstance(table, PublicTable)]
-        return min(math.prod([size, 3 ** len(component.truths), *rows]), _LARGEST_PRODUCT)
+        matches = [join.matches for join in relation.joins if join.source.alias in component.aliases]
+        return min(math.prod([size, 3 ** len(component.truths), *matches]), _LARGEST_PRODUCT)
 
     def _sources(
         self,
-        relation: Relation,
+        place: _Place,
         component: _Component,
         nested: Mapping[str, _Listed],
         truths: dict[str, tuple[exp.Expr, bool]],
     ) -> str:
-        listed: dict[str, str] = {}
+        relation, listed = place.relation, dict[str, str]()
         columns = {alias: sorted(found) for alias, found in component.aliases.items()}
         for alias in sorted({alias for alias, _ in component.columns}):
             names = sorted(column for table, column in component.columns if table == alias)
@@ -329,13 +366,28 @@ class Domains:
             f"{_TRUTH_OR_NULL if truths[name][1] else _TRUTH} AS {name}(t)" for name in sorted(component.truths)
         ]
         public = [join for join in relation.joins if isinstance(join.source.origin, PublicTable)]
-        joins = [join.sql.sql(dialect="duckdb") for join in public if join.source.alias in component.aliases]
-        return " CROSS JOIN ".join(sources) + "".join(f" {join}" for join in joins)
+        met = [join.sql.copy() for join in public if join.source.alias in component.aliases]
+        if met and not sources:
+            sources = ["(SELECT 1) AS one"]  # joined by the province alone
+        joins = "".join(f" {in_province(join, place.province).sql(dialect='duckdb')}" for join in met)
+        return " CROSS JOIN ".join(sources) + joins
 
     def _listed(self, place: _Place, source: Source, names: Sequence[str]) -> _Listed:
         """Every combination of values that columns of a sub-query can have."""
         assert isinstance(source.origin, tuple)
         ranges = [name for name in names if _is_listed(source.columns[name].facts)]
+        # The WHERE of the arms may leave fewer values than the facts allow.
+        narrowed = [name for name in ranges if all(name in arm.items for arm in source.origin)]
+        if narrowed:
+            try:
+                return self._combined(place, source, names, [name for name in ranges if name not in narrowed])
+            except DomainRefused:
+                pass  # the facts list what has too many combinations, or none that the catalog knows
+        return self._combined(place, source, names, ranges)
+
+    def _combined(self, place: _Place, source: Source, names: Sequence[str], ranges: Sequence[str]) -> _Listed:
+        """The same, where the facts list the values of `ranges`, and the arms those of the others."""
+        assert isinstance(source.origin, tuple)
         parts = [_range(name, source.columns[name].facts) for name in ranges]
         others = [name for name in names if name not in ranges]
         if others:
@@ -364,6 +416,14 @@ def _decides(relation: Relation, component: _Component, part: exp.Expr) -> bool:
     """Whether a conjunct of WHERE speaks of this component's columns only, so that it rules groups out."""
     columns = list(part.find_all(exp.Column))
     return bool(columns) and not part.find(exp.Query) and all(_is_in(relation, component, one) for one in columns)
+
+
+def _is_met(relation: Relation, component: _Component, join: Join) -> bool:
+    """Whether an inner join with a public table compares it with this component only."""
+    if join.optional or not isinstance(join.source.origin, PublicTable):
+        return False
+    columns = [column for column in join.sql.args["on"].find_all(exp.Column) if column.table != join.source.alias]
+    return bool(columns) and all(not is_province(one) and _is_in(relation, component, one) for one in columns)
 
 
 def _is_in(relation: Relation, component: _Component, column: exp.Column) -> bool:

@@ -182,3 +182,39 @@ def _rewrite_fixtures() -> None:
 
 if __name__ == "__main__":
     _rewrite_fixtures()
+
+
+def test_conditions_over_several_keys_rule_groups_out() -> None:
+    either = "(kind = 'test' AND sex = 'F' OR kind = 'checkup' AND sex = 'M')"
+    expected = [{"k0": "checkup", "k1": "M"}, {"k0": "test", "k1": "F"}]
+    assert _cells(f"SELECT kind, sex, COUNT(*) FROM visits WHERE {either} GROUP BY kind, sex") == expected
+    nested = f"SELECT kind AS k, sex AS s, cost FROM visits WHERE {either}"
+    assert _cells(f"SELECT k, s, COUNT(*) FROM ({nested}) AS v GROUP BY k, s") == expected
+
+
+def test_conditions_of_a_sub_query_rule_numbers_out() -> None:
+    inner = "SELECT YEAR(visit_date) AS y, age FROM visits WHERE visit_date < '2024-01-01'"
+    assert _cells(f"SELECT y, COUNT(*) FROM ({inner}) AS v GROUP BY y") == [{"k0": 2023}]
+    counted = "SELECT person_id, COUNT(*) AS n FROM visits WHERE age < 9 GROUP BY person_id"
+    assert len(_cells(f"SELECT n, COUNT(*) FROM ({counted}) AS v GROUP BY n")) == 11  # counts are what they may be
+
+
+def test_conditions_on_a_public_table_rule_groups_out() -> None:
+    sql = "SELECT v.hospital, COUNT(*) FROM visits v {} JOIN hospitals h ON v.hospital = h.hospital WHERE h.level = 1 GROUP BY 1"
+    assert [cell["k0"] for cell in _cells(sql.format(""))] == ["AH01", "AH04", "JS02", "JS05", "SH01", "SH04", "ZJ03"]
+    assert len(_cells(sql.format("LEFT"))) == 20
+
+
+def test_a_public_table_may_be_joined_by_the_province() -> None:
+    sql = "SELECT h.city, COUNT(*) FROM visits v JOIN hospitals h ON v.province = h.city GROUP BY h.city"
+    assert _cells(sql) == [{"k0": "shanghai"}]
+    assert list(plan(sql).blocks[0].fragments) == ["shanghai"]
+
+
+def test_what_all_sides_of_an_or_ask_for_joins_tables() -> None:
+    tests = "v.hospital = h.hospital AND v.age < 9 OR v.hospital = h.hospital AND h.level = 1"
+    fragment = plan(f"SELECT COUNT(*) FROM visits v, hospitals h WHERE {tests}").blocks[0].fragments["anhui"]
+    assert "JOIN hospitals AS hospitals ON hospitals.hospital = visits.hospital" in fragment.relation
+    assert fragment.relation.endswith("WHERE hospitals.level = 1 OR visits.age < 9")
+    same = plan("SELECT COUNT(*) FROM visits WHERE age < 9 OR age < 9 AND sex = 'F'").blocks[0].fragments["anhui"]
+    assert same.relation.endswith("WHERE visits.age < 9")
