@@ -17,7 +17,8 @@ from privacy.request import DELTA, Options
 from tests.privacy.corpus_planner import catalog, plan
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+# docs/tpch.md is over tables of its own: tests/tpch asks what is on it.
+PAGES = sorted(page for page in (ROOT / "docs").glob("*.md") if page.name != "tpch.md")
 _BLOCK = re.compile(r"^```sql *([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _CELL = re.compile(r"(?<!\\)\|")
 _CODE = re.compile(r"`([^`]+)`")
