@@ -27,13 +27,13 @@ class Member:
 
     Attributes:
         key: columns that tell the rows of a unit apart; None where nothing is known to.
-        on: of a LEFT JOIN, its equalities, which say nothing about the rows that it is joined to; None elsewhere.
+        on: of a LEFT JOIN, its equalities, which say nothing about the rows that it is joined to; empty elsewhere.
     """
 
     name: str
     owner: Owner
     key: frozenset[str] | None
-    on: tuple[Equality, ...] | None = None
+    on: tuple[Equality, ...] = ()
 
 
 def limits(members: Sequence[Member], equalities: Iterable[Equality]) -> tuple[int, int]:
@@ -63,7 +63,7 @@ def _determined(chosen: Sequence[Member], members: Sequence[Member], equalities:
     names = {member.name for member in chosen}
     waiting = [member for member in members if member.name not in names]
     while waiting:
-        found = next((one for one in waiting if _is_told(one, names, one.on or equalities)), None)
+        found = next((one for one in waiting if _is_told(one, names, [*one.on, *equalities])), None)
         if found is None:
             return False
         names.add(found.name)

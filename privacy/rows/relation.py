@@ -266,7 +266,7 @@ class _Joiner:
     def _is_membership(self, node: exp.Join) -> bool:
         return node.kind in ("SEMI", "ANTI")
 
-    def _add(self, node: exp.Expr, on: tuple[Equality, ...] | None = None) -> Source:
+    def _add(self, node: exp.Expr, on: tuple[Equality, ...] = ()) -> Source:
         source, name = self._read(node), node.alias_or_name
         if name in self._sources:
             raise NameRefused(
@@ -325,7 +325,7 @@ class _Joiner:
     def _joined(self, node: exp.Join, first: Source, owner: Owner | None) -> tuple[Join, Owner | None]:
         name, optional = node.this.alias_or_name, node.side == "LEFT"
         own = conjuncts_of(node.args.get("on")) if optional else []
-        source = self._add(node.this, tuple(_equalities(own)) if optional else None)
+        source = self._add(node.this, tuple(_equalities(own)))
         parts = own
         if not optional:
             parts = [part for part in self._pool if self._link(part, name)]

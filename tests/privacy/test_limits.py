@@ -102,7 +102,7 @@ def test_rows_of_joins(joined: str, rows: int) -> None:
     assert _bounding(f"SELECT COUNT(*) FROM {joined}").max_rows == rows
 
 
-def _member(name: str, rows: int, *key: str, on: tuple[Equality, ...] | None = None) -> Member:
+def _member(name: str, rows: int, *key: str, on: tuple[Equality, ...] = ()) -> Member:
     return Member(name, Owner("x", (), None, rows, rows), frozenset(key) if key else None, on)
 
 
