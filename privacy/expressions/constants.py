@@ -19,7 +19,7 @@ from privacy.positions import position_of, shown
 
 _MONTHS = {"MONTH": 1, "YEAR": 12}
 _DAYS = {"DAY": 1, "WEEK": 7}
-_MOST = 4_000_000  # days and months; more lead out of the calendar anyway
+_DIGITS = 7  # more days lead out of the calendar anyway
 _EXACT = Context(prec=60)
 
 
@@ -78,7 +78,7 @@ def _day(node: exp.Expr) -> dt.date:
 def _moved(day: dt.date, node: exp.Binary, sign: int) -> dt.date:
     interval = node.right
     amount, unit = interval.this, interval.text("unit").upper().removesuffix("S")
-    known = isinstance(amount, exp.Literal) and amount.name.isdigit() and int(amount.name) <= _MOST
+    known = isinstance(amount, exp.Literal) and amount.name.isdigit() and len(amount.name) <= _DIGITS
     if not known or unit not in _MONTHS | _DAYS:
         raise _not_moved(node)
     number = sign * int(amount.name)

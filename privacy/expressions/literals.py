@@ -18,18 +18,23 @@ if TYPE_CHECKING:
 
 _INTEGER_TYPES = {"BIGINT", "INT", "INTEGER", "SMALLINT", "TINYINT"}
 _NARROW = 2**31 - 1
+_LONG = 20  # digits, which no integer within the limit has
 
 
 def literal(_: Reader, node: exp.Literal) -> Reading:
     if node.is_string:
         return Reading(node.copy(), Facts("VARCHAR"))
     text = node.name
-    if text.isdigit() and int(text) <= INTEGER_LIMIT:
+    if text.isdigit() and len(text) < _LONG and int(text) <= INTEGER_LIMIT:
         value, narrow = int(text), int(text) <= _NARROW
         plain = exp.Literal.number(value)
         # DuckDB would read -2147483648 as the INTEGER whose ABS overflows, though 2147483648 is a BIGINT.
         return Reading(plain if narrow else cast(plain, "BIGINT"), Facts("BIGINT", value, value, narrow=narrow))
     number = float(text)
+    if not math.isfinite(number):
+        raise ConstructRefused(
+            f"`{shown(node)[:20]}…` is too large a number", remedy="Write a smaller one.", position=position_of(node)
+        )
     # DuckDB reads 0.1 as DECIMAL, whose arithmetic can overflow into an error.
     return Reading(cast(exp.Literal.number(text), "DOUBLE"), Facts("DOUBLE", number, number))
 

@@ -45,15 +45,13 @@ def test_what_double_would_leave_out() -> None:
 @given(
     st.dates(dt.date(1600, 1, 1), dt.date(2400, 1, 1)),
     st.sampled_from("+-"),
-    st.integers(0, 2000),
+    st.integers(0, 1500),
     st.sampled_from(["DAY", "WEEK", "MONTH", "YEARS"]),
 )
 def test_days_are_moved(day: dt.date, sign: str, amount: int, unit: str) -> None:
     text = f"DATE '{day}' {sign} INTERVAL '{amount}' {unit}"
     expected = _value(text)
     assert isinstance(expected, dt.datetime)
-    if not 1 <= expected.year <= 9999:
-        return
     found = _read(text)
     assert _value(found.sql.sql("duckdb")) == expected
     assert found.facts == Facts("TIMESTAMP", expected.toordinal(), expected.toordinal())

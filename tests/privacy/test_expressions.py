@@ -190,6 +190,12 @@ def test_outside_the_allow_list(text: str) -> None:
     assert refusal.value.remedy
 
 
+@pytest.mark.parametrize("text", ["small < " + "9" * 5000, "small < 1e999"])
+def test_numbers_past_double_are_refused(text: str) -> None:
+    with pytest.raises(ConstructRefused, match="too large"):
+        READER.read(sqlglot.parse_one(text, dialect="duckdb"))
+
+
 def test_identifiers_may_be_compared_and_nothing_else() -> None:
     reader = Reader(lambda column: Reading(column.copy(), Facts("BIGINT", identifier="person")))
 
