@@ -118,7 +118,6 @@ REFUSED = [
     "SELECT SUM(cost ORDER BY cost) FROM visits",
     "SELECT COUNT(*) FILTER (WHERE cost > (SELECT AVG(cost) FROM visits)) FROM visits",
     "SELECT APPROX_COUNT_DISTINCT(person_id) FROM visits",
-    "SELECT BOOL_OR(person_id = 42) FROM visits",
     "SELECT PRODUCT(cost) FROM visits",
     "SELECT kind, ROW_NUMBER() OVER (ORDER BY cost) FROM visits",
     "SELECT SUM(COUNT(*)) FROM visits GROUP BY kind",
@@ -136,6 +135,19 @@ REFUSED = [
     "WITH visits AS (SELECT 1 AS x) SELECT COUNT(*) FROM visits",
     "SELECT COUNT(*) FROM visits PIVOT (COUNT(*) FOR kind IN ('test'))",
     "SELECT COUNT(*) FROM visits AS OF TIMESTAMP '2023-01-01'",
+    # rows of others, through what is nested
+    "SELECT COUNT(*) FROM visits v WHERE EXISTS (SELECT 1 FROM visits w WHERE w.person_id = 42)",
+    "SELECT COUNT(*) FROM visits v WHERE EXISTS (SELECT 1 FROM visits w WHERE w.person_id = v.person_id OR w.person_id = 42)",
+    "SELECT COUNT(*) FROM visits v JOIN residents r ON r.person_id = 42",
+    "SELECT COUNT(*) FROM visits v LEFT JOIN residents r ON v.person_id <> r.person_id",
+    "SELECT COUNT(*) FROM visits v WHERE cost >= (SELECT MAX(cost) FROM visits)",
+    "SELECT COUNT(*) FROM (SELECT person_id, RANK() OVER (ORDER BY cost) AS r FROM visits) s WHERE r < 9",
+    "SELECT COUNT(*) FROM (SELECT person_id, COUNT(*) OVER (PARTITION BY kind) AS n FROM visits) s WHERE n > 1",
+    "SELECT COUNT(*) FROM (SELECT person_id = 42 AS p, COUNT(*) AS n FROM visits GROUP BY p) s WHERE n > 1",
+    (
+        "SELECT COUNT(*) FROM (SELECT w.person_id, COUNT(*) AS n FROM visits v LEFT JOIN residents w ON v.person_id = w.person_id "
+        "GROUP BY w.person_id) s"
+    ),
     # work without end, chance, time
     "SELECT COUNT(*) FROM visits WHERE RANDOM() < 0.5",
     "SELECT COUNT(*) FROM visits WHERE GEN_RANDOM_UUID() IS NULL",
@@ -209,6 +221,31 @@ BOUNDED = [
     "SELECT EXTRACT(doy FROM visit_date) AS d, COUNT(*) FROM visits WHERE person_id = 7 GROUP BY d",
     "SELECT kind, COUNT(*) FROM visits GROUP BY kind HAVING COUNT(*) > 100 ORDER BY COUNT(*) DESC LIMIT 2",
     *LEVELS,
+    "SELECT BOOL_OR(person_id = 42), BOOL_AND(person_id <> 42) FROM visits",
+    (
+        "SELECT n, COUNT(*), SUM(s), AVG(m) FROM (SELECT person_id, COUNT(*) AS n, SUM(cost) AS s, AVG(cost / (age - 30)) AS m FROM "
+        "(SELECT person_id, cost, CLAMP(age, 31, 99) AS age FROM visits) v GROUP BY person_id) p GROUP BY n"
+    ),
+    (
+        "SELECT a, b, COUNT(DISTINCT person_id) FROM (SELECT person_id, MIN(hospital) AS a, MAX(kind) AS b FROM visits "
+        "WHERE person_id = 42 GROUP BY person_id, age) p GROUP BY a, b"
+    ),
+    (
+        "SELECT kind, SUM(c) FROM (SELECT person_id, kind, SUM(cost) OVER (PARTITION BY person_id ORDER BY visit_date) AS c FROM visits "
+        "QUALIFY ROW_NUMBER() OVER (PARTITION BY person_id ORDER BY cost) > 3) p GROUP BY kind"
+    ),
+    (
+        "SELECT c, COUNT(*) FROM (SELECT r.sex AS c, LAG(v.age) OVER (PARTITION BY v.person_id ORDER BY v.cost) AS n FROM visits v "
+        "LEFT JOIN residents r ON v.person_id = r.person_id AND v.age > 30) p GROUP BY c"
+    ),
+    (
+        "SELECT hospital, COUNT(*) FROM visits v WHERE person_id = 7 AND EXISTS (SELECT 1 FROM residents r WHERE "
+        "r.person_id = v.person_id AND r.birth_year > v.age) GROUP BY hospital"
+    ),
+    (
+        "SELECT k, COUNT(*), SUM(x) FROM (SELECT person_id, kind AS k, cost AS x FROM visits WHERE person_id = 7 UNION ALL "
+        "SELECT person_id, hospital, 1e300 FROM visits UNION ALL SELECT person_id, sex, birth_year FROM residents) p GROUP BY k"
+    ),
 ]
 
 
