@@ -48,14 +48,16 @@ def _count(book: MeasureBook, node: exp.Expr, kept: exp.Expr | None) -> Lowered:
 
 
 def _count_distinct(book: MeasureBook, node: exp.Expr, kept: exp.Expr | None) -> Lowered:
-    """COUNT(DISTINCT person_id), of the unit's identifier."""
+    """COUNT(DISTINCT person_id), of the unit's identifier; or of an integer of few values."""
     values = node.this.expressions
-    if len(values) != 1 or not book.reader.read(values[0]).facts.identifier:
+    if len(values) != 1:
         raise ConstructRefused(
-            f"`{shown(node)}`: only distinct units can be counted",
-            remedy="Write COUNT(DISTINCT person_id), with the unit's identifier; or group by the column.",
+            f"`{shown(node)}`: distinct values of one expression can be counted",
+            remedy="Write COUNT(DISTINCT person_id), with the unit's identifier; or group by the columns.",
             position=position_of(node),
         )
+    if not book.reader.read(values[0]).facts.identifier:
+        return book.distinct_values(values[0], kept, label=shown(node))
     measure = book.units(values[0], kept, label=shown(node))
     return Lowered(Reading(exp.column(measure.name), COUNT_FACTS), {measure.name: 1.0})
 

@@ -229,6 +229,25 @@ class MeasureBook:
         known = Facts("DOUBLE", float(facts.low), float(facts.high) + tree.width, nullable=True)
         return Lowered(Reading(exp.column(self._quantiles[place].name), known), {measure.name: 1.0})
 
+    def distinct_values(self, node: exp.Expr, kept: exp.Expr | None, *, label: str) -> Lowered:
+        """How many values of `node`, an integer of few, are seen in the rows in which `kept` is true.
+
+        Raises:
+            ConstructRefused: there may be too many values, or they are no integers.
+        """
+        facts = self.reader.value(node).facts
+        if facts.type != "BIGINT" or facts.high - facts.low >= self._most_leaves:
+            raise ConstructRefused(
+                f"`{shown(node)}`: distinct values are counted of the unit's identifier, and of integers with at most "
+                f"{self._most_leaves:,} values between their bounds",
+                remedy="Group by it and count the groups: SELECT COUNT(*) FROM (SELECT x, COUNT(*) AS n … GROUP BY x) "
+                "WHERE n > 10.",
+                position=position_of(node),
+            )
+        counted = self.quantile(node, "distinct", kept, label=label)
+        known = Facts("BIGINT", 0, int(facts.high - facts.low) + 1)
+        return Lowered(Reading(cast(counted.reading.sql, "BIGINT"), known), counted.importance)
+
     def _spread_out(self, node: exp.Expr) -> Reading:
         """`node` as a number whose distance from the lower bound can be computed on every row."""
         reading = self.number(node)

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 FAN_OUT = 10
 _TOP = 12  # a level of at most so many nodes is the last
 
-Rank = float | Literal["least", "greatest"]  # a fraction of the rows, or an end of the range
+# A fraction of the rows, an end of the range, or how many values there are.
+Rank = float | Literal["least", "greatest", "distinct"]
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,8 @@ def quantiles(
             stand out of it.
 
     Returns:
-        (cells, ranks), in the value's own unit, to the width of a bin.
+        (cells, ranks), in the value's own unit, to the width of a bin; for `distinct` a number of values, 0 where there
+        is less than one row.
     """
     levels = [np.maximum(level, 0.0) for level in consistent(tree, noisy)]
     total = levels[-1].sum(axis=-1)
@@ -116,6 +118,9 @@ def quantiles(
     margin = np.minimum(np.maximum(0.5, 2 * deviation), total / 2)
     found = []
     for rank in ranks:
+        if rank == "distinct":
+            found.append(_values_seen(tree, noisy, deviation))
+            continue
         if rank == "least":
             below = margin
         elif rank == "greatest":
@@ -126,6 +131,16 @@ def quantiles(
         found.append(np.where(total >= 1, _value(tree, leaf, share, rank), np.nan))
     values: NDArray[np.float64] = np.stack(found, axis=-1)
     return values
+
+
+_STANDS_OUT = 4.0  # standard deviations: of 1,000 values that nobody has one or two seem to be there (Laplace)
+
+
+def _values_seen(tree: Tree, noisy: NDArray[np.float64], deviation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How many leaves hold more rows than noise could make up."""
+    leaves = noisy[..., : tree.leaves]
+    seen: NDArray[np.float64] = (leaves > np.maximum(0.5, _STANDS_OUT * deviation)[:, np.newaxis]).sum(axis=-1)
+    return seen.astype(np.float64)
 
 
 def _value(tree: Tree, leaf: NDArray[np.int64], share: NDArray[np.float64], rank: Rank) -> NDArray[np.float64]:
