@@ -107,7 +107,8 @@ def linear_spread(
     for name, by in form:
         variance += (by * cell_deviations(name, contributions, cells, roll_up=roll_up)) ** 2
     fourth = fourth_cumulants(form, contributions, cells, roll_up=roll_up)
-    kurtosis = np.divide(fourth, variance**2, out=np.zeros_like(variance), where=variance > 0)
+    squared = variance**2  # 0 where next to no noise is left: no float holds it
+    kurtosis = np.divide(fourth, squared, out=np.zeros_like(variance), where=squared > 0)
     deviation = np.sqrt(variance)
     half = np.interp(kurtosis, _KURTOSES, _QUANTILES) * deviation
     if len(form) == 1 and form[0][1]:  # a multiple of a whole number has noise in whole steps

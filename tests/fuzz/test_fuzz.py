@@ -59,7 +59,7 @@ _QUIET = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck
 
 
 @given(sql=queries())
-@settings(max_examples=150, deadline=None, suppress_health_check=_QUIET)
+@settings(max_examples=100, deadline=None, suppress_health_check=_QUIET, derandomize=True)
 def test_random_queries(region: Region, sql: str) -> None:
     check(region, sql)
 
