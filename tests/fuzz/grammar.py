@@ -164,7 +164,7 @@ def _aggregates(rows: Rows) -> Sql:
         number.map(lambda x: f"SUM({x})"),
         number.map(lambda x: f"AVG({x})"),
         number.map(lambda x: f"COUNT_IF({x} > 30)"),
-        number.map(lambda x: f"SUM({x}) + COUNT(*)"),
+        number.map(lambda x: f"AVG({x}) * 2 + COUNT(*)"),
     )
     filtered = st.tuples(st.sampled_from(["COUNT(*)", f"SUM({rows.numbers[0]})"]), number).map(
         lambda t: f"{t[0]} FILTER (WHERE {t[1]} > 20)"
@@ -186,7 +186,9 @@ def _select(rows: Rows, keys: list[str], values: list[str], rolled: bool) -> str
     items = [f"{key} AS k{number}" for number, key in enumerate(keys)]
     items += [f"{value} AS v{number}" for number, value in enumerate(values)]
     group = ", ".join(str(number) for number in range(1, len(keys) + 1))
-    if rolled and len(keys) == 2 and not any(value.startswith("COUNT(DISTINCT") for value in values):
+    # A key that may be NULL cannot be told from one that is rolled up.
+    plain = "LEFT JOIN" not in rows.sql and not any(value.startswith("COUNT(DISTINCT") for value in values)
+    if rolled and plain and len(keys) == 2:
         group = f"ROLLUP ({group})"
     return f"SELECT {', '.join(items)} FROM {rows.sql}" + (f" GROUP BY {group}" if keys else "")
 
