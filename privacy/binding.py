@@ -16,6 +16,7 @@ from privacy.errors import ConstructRefused, NameRefused
 from privacy.grouping import expand_positions
 from privacy.positions import position_of, shown
 from privacy.rows.placing import own_parts
+from privacy.rows.source import sources_of
 
 MAX_SELECTS = 64
 
@@ -67,9 +68,7 @@ def _check_scope(scope: Scope, catalog: Catalog) -> None:
     if not isinstance(select, exp.Select):
         return
     named: dict[str, list[str] | None] = {}  # by alias, the columns; None where they are not known yet
-    joins = select.args.get("joins", [])
-    nodes = [*([select.args["from_"].this] if select.args.get("from_") else []), *(join.this for join in joins)]
-    for node in nodes:
+    for node in sources_of(select):
         name = node.alias_or_name
         if name in named and name:
             raise NameRefused(

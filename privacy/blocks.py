@@ -19,6 +19,7 @@ from privacy.catalog import Catalog, PrivateTable, PublicTable
 from privacy.errors import ConstructRefused, RowsRefused
 from privacy.positions import position_of, shown
 from privacy.rows.placing import own_parts, placed
+from privacy.rows.source import sources_of
 from privacy.split import refuse_rows
 
 MAX_BLOCKS = 16
@@ -210,12 +211,6 @@ class _Finder:
 
 
 _LIFTED = "lifted"
-
-
-def sources_of(select: exp.Select) -> list[exp.Expr]:
-    """What stands in FROM and JOIN."""
-    from_ = select.args.get("from_")
-    return [*([from_.this] if from_ is not None else []), *(join.this for join in select.args.get("joins", []))]
 
 
 def _aggregates(select: exp.Select) -> bool:

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from privacy.blocks import Around, sources_of
+from privacy.blocks import Around
 from privacy.errors import ConstructRefused
 from privacy.fragment import OutputColumn, Rest
 from privacy.positions import position_of, shown
+from privacy.rows.source import sources_of
 
 _DRAWS = "draws"
 _CHOOSING = ("having", "qualify", "order", "limit", "offset")

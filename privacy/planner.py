@@ -12,6 +12,7 @@ from privacy.accuracy import accurate, names_accuracy
 from privacy.binding import bind
 from privacy.block_planner import BlockPlanner, PlannedBlock, plan_block
 from privacy.blocks import Around, is_one_block, read_blocks
+from privacy.calibration import WITHIN
 from privacy.catalog import Catalog
 from privacy.compound import AboveBlock, compound_rest
 from privacy.errors import RequestRefused, SyntaxRefused
@@ -22,7 +23,6 @@ from privacy.positions import shown
 from privacy.request import Request
 
 _REMEMBERED = 64  # plans; each holds its cells
-_WITHIN = 1 - 1e-12  # so that rounded shares of ε and δ never add up to more than the whole
 
 
 class Planner:
@@ -92,7 +92,7 @@ class Planner:
         whole = sum(shape.difficulty for shape in shapes.values())
         planned: dict[str, PlannedBlock] = {}
         for number, (name, shape) in enumerate(shapes.items(), start=1):
-            share = (shape.difficulty / whole if whole else 1 / len(shapes)) * _WITHIN
+            share = (shape.difficulty / whole if whole else 1 / len(shapes)) * WITHIN
             own = request.model_copy(update={"epsilon": request.epsilon * share, "delta": request.delta * share})
             planned[name] = plan_block(shape, f"{MERGED}{number}" if number > 1 else MERGED, own)
         above = {name: _above(one) for name, one in planned.items()}

@@ -20,6 +20,7 @@ from privacy.measures import MOST_LEAVES, Input, Lowered, MeasureBook, RawMeasur
 from privacy.positions import position_of, shown
 from privacy.request import Options
 from privacy.rows.outer import inner_where_equal
+from privacy.rows.placing import column_at
 from privacy.rows.relation import Context, Relation, read_relation
 from privacy.rows.subquery import read_rows
 
@@ -238,7 +239,7 @@ class _Above:
         if isinstance(node, exp.Grouping | exp.GroupingId):
             return self._placed_grouping(node)
         if is_aggregate(node):
-            return _column_at(self._aggregate(node), node)
+            return column_at(self._aggregate(node), _GROUPS, node)
         if isinstance(node, exp.Column):
             return node
         placed = node.copy()
@@ -253,7 +254,7 @@ class _Above:
         nullable = key.reading.facts.nullable or not self._grouping.always(self._grouping.keys.index(node))
         facts = replace(key.reading.facts, narrow=False, nullable=nullable)
         self._columns[key.name] = Reading(exp.column(key.name), facts)
-        return _column_at(key.name, node)
+        return column_at(key.name, _GROUPS, node)
 
     def _placed_grouping(self, node: exp.Grouping | exp.GroupingId) -> exp.Expr:
         """`GROUPING(a, b)` → `(r0) * 2 + r1`: a bit for each key, 1 where it is rolled up, the last key's lowest."""
@@ -266,7 +267,7 @@ class _Above:
             return exp.Literal.number(0)
         name = rolled_up(place)
         self._columns[name] = Reading(exp.column(name), Facts("BIGINT", 0, 1))
-        return _column_at(name, node)
+        return column_at(name, _GROUPS, node)
 
     def _unaliased(self, node: exp.Expr) -> exp.Expr:
         """The key that a bare name stands for: an alias of the answer, or the column that an alias hides."""
@@ -331,15 +332,6 @@ def _of_groups(node: exp.Expr) -> exp.Expr:
         return exp.column(part.name, table=_ANSWERED) if isinstance(part, exp.Column) else part
 
     return node.transform(qualified)
-
-
-def _column_at(name: str, node: exp.Expr) -> exp.Column:
-    """Column `name` of the groups, standing where `node` stood."""
-    column = exp.column(name, table=_GROUPS)
-    place = position_of(node)
-    if place is not None:
-        column.this.meta.update(line=place.line, col=place.column, start=0, end=0)
-    return column
 
 
 def _shifted(high: exp.Expr, low: exp.Expr) -> exp.Expr:

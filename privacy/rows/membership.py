@@ -13,7 +13,7 @@ from sqlglot import exp
 from privacy.errors import ConstructRefused
 from privacy.expressions import Facts, Reader, Reading
 from privacy.positions import position_of, shown
-from privacy.rows.source import UNIT
+from privacy.rows.source import UNIT, sources_of
 
 if TYPE_CHECKING:
     from privacy.expressions.reader import Resolve
@@ -70,8 +70,7 @@ class Memberships:
         return Reading(exp.Exists(this=select), Facts("BOOLEAN"))
 
     def _is_public(self, query: exp.Select) -> bool:
-        sources = [query.args["from_"].this] if query.args.get("from_") else []
-        tables = [*sources, *(join.this for join in query.args.get("joins") or [])]
+        tables = sources_of(query)
         return bool(tables) and all(table.name in self._context.catalog.public_tables for table in tables)
 
     def _in_public(self, node: exp.In, value: Reading, query: exp.Select) -> Reading:

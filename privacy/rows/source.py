@@ -142,6 +142,12 @@ class Source:
         return exp.column(name, table=self.alias)
 
 
+def sources_of(select: exp.Select) -> list[exp.Expr]:
+    """What stands in FROM and JOIN, as it is written."""
+    from_ = select.args.get("from_")
+    return [*([from_.this] if from_ is not None else []), *(join.this for join in select.args.get("joins") or [])]
+
+
 def province_column() -> exp.Column:
     """The pseudo-column `province`, in any sub-query: `in_province` puts the node's name there."""
     return exp.column(PROVINCE, table=_PROVINCE_TABLE)

@@ -7,7 +7,7 @@ import duckdb
 import pytest
 
 import weir
-from tests.federation.corpus_federation import fill, write_federation
+from tests.federation.corpus_federation import BY_NODE, fill, write_federation
 
 
 @pytest.fixture(scope="session")
@@ -24,10 +24,7 @@ def by_node(union: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnect
     with duckdb.connect(":memory:") as connection:
         for table in ("visits", "residents", "hospitals"):
             rows = union.table(table).to_arrow_table()
-            own = "SELECT * FROM rows"
-            if table != "hospitals":
-                own = "SELECT * REPLACE (person_id * 10 + ascii(province[1]) % 10 AS person_id) FROM rows"
-            connection.execute(f"CREATE TABLE {table} AS {own}")
+            connection.execute(f"CREATE TABLE {table} AS {'FROM rows' if table == 'hospitals' else BY_NODE}")
             del rows
         yield connection
 

@@ -12,10 +12,9 @@ from coordinator.rest import RestEngine
 from privacy.bounding import bounded_sql
 from privacy.fragment import Plan
 from privacy.noise import noisy
-from tests.federation.corpus_federation import PROVINCES, fill
+from tests.federation.corpus_federation import BY_NODE, PROVINCES, fill
 
 _OWN = "SELECT * EXCLUDE (province) REPLACE ({wide}::BIGINT AS {wide}) FROM rows WHERE province = '{province}'"
-_BY_NODE = "SELECT * REPLACE (person_id * 10 + ascii(province[1]) % 10 AS person_id) FROM rows"
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Region:
             for table, wide in (("visits", "age"), ("residents", "birth_year"), ("hospitals", "level")):
                 rows = union.table(table).to_arrow_table()
                 assert rows.num_rows
-                self.plain.execute(f"CREATE TABLE {table} AS {'FROM rows' if table == 'hospitals' else _BY_NODE}")
+                self.plain.execute(f"CREATE TABLE {table} AS {'FROM rows' if table == 'hospitals' else BY_NODE}")
                 for province, node in self.nodes.items():
                     public = f"SELECT * REPLACE ({wide}::BIGINT AS {wide}) FROM rows"
                     own = public if table == "hospitals" else _OWN.format(wide=wide, province=province)
