@@ -171,12 +171,12 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
 
 
 PARENT = """
-import signal, sys, weir
+import sys, time, weir
 federation = weir.Federation(sys.argv[1], program=tuple(sys.argv[3:]))
 federation.start()
 print(*federation.process_ids.values(), flush=True)
-if sys.argv[2] == "wait":
-    signal.pause()
+while sys.argv[2] == "wait":
+    time.sleep(0.1)  # not signal.pause, which would miss a signal that came just before it
 """
 
 

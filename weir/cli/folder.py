@@ -16,6 +16,8 @@ from privacy.errors import UnavailableError
 from weir.cli.errors import shown_errors
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from weir.federation import Federation
 
 WATCH_S = 1.0  # between looks at whether every daemon still runs
@@ -31,10 +33,10 @@ def up(
     with shown_errors():
         from weir.federation import Federation
 
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # both ways to ask are KeyboardInterrupt from here on
+        asked = _interrupted_when_asked_to_stop()
         with suppress(KeyboardInterrupt), Federation(folder, listen=listen) as federation:
             _announce(federation)
-            _watch(federation)
+            _watch(federation, asked)
 
 
 def demo_data(
@@ -50,6 +52,23 @@ def demo_data(
         typer.echo(f"{folder} holds a federation. Start it: weir up {folder}", err=True)
 
 
+def _interrupted_when_asked_to_stop() -> list[int]:
+    """From here on both ways to ask, Ctrl-C and SIGTERM, raise KeyboardInterrupt and leave its number in the list.
+
+    The list is for an exception that is lost: Python drops one that is raised in a finalizer or a weak reference's
+    callback, as modules are imported, for example.
+    """
+    asked: list[int] = []  # no threading.Event: setting one while the same thread waits on it can lock up
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask)
+    return asked
+
+
 def _announce(federation: Federation) -> None:
     """Words for people on stderr; where stdout is no terminal, one line of JSON for machines."""
     from rich.markup import escape
@@ -61,8 +80,8 @@ def _announce(federation: Federation) -> None:
     _say(f"Ask it: [bold]weir catalog --at {federation.address}[/] (stop it with Ctrl-C)")
 
 
-def _watch(federation: Federation) -> None:
-    """Until Ctrl-C; says when a node is gone.
+def _watch(federation: Federation, asked: list[int]) -> None:
+    """Until `asked` to stop; says when a node is gone.
 
     Raises:
         UnavailableError: the coordinator is gone.
@@ -70,7 +89,7 @@ def _watch(federation: Federation) -> None:
     from rich.markup import escape
 
     gone: set[str] = set()
-    while True:
+    while not asked:
         time.sleep(WATCH_S)
         dead = federation.dead()
         for name in dead.keys() - gone:
