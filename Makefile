@@ -10,7 +10,7 @@ demo: $(READY)
 	$(BIN)/python -m examples.demo
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 # The long forms of tests: nodes killed at 200 random moments.
 soak: $(READY)
