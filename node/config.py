@@ -78,6 +78,21 @@ class BudgetSettings(_Model):
         )
 
 
+class SumsSettings(_Model):
+    """Which sums of each unit a prepared snapshot of one table holds ready (privacy/layout.py)."""
+
+    keys: tuple[Annotated[tuple[str, ...], Field(min_length=1)], ...] = ()
+    aggregates: tuple[str, ...] = ()
+
+
+class SnapshotSettings(_Model):
+    """Where prepared snapshots lie, how many older ones are kept, and what they hold ready beside the rows."""
+
+    folder: str
+    keep: Annotated[int, Field(ge=0, le=1000)] = 1
+    sums: dict[str, SumsSettings] = {}
+
+
 class _TableSettings(_Model):
     files: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     database: str | None = None
@@ -103,6 +118,7 @@ class _NodeFile(_Model):
     snapshot: _Label | None = None
     engine: EngineSettings = EngineSettings()
     budget: BudgetSettings
+    snapshots: SnapshotSettings | None = None
     tables: dict[str, _TableSettings]
 
 
@@ -134,6 +150,20 @@ Source = FileSource | DatabaseSource
 
 
 @dataclass(frozen=True)
+class PreparedPlace:
+    """Where prepared snapshots go.
+
+    Attributes:
+        keep: how many older ones stay.
+        sums: by private table.
+    """
+
+    folder: Path
+    keep: int
+    sums: dict[str, SumsSettings]
+
+
+@dataclass(frozen=True)
 class LedgerPlace:
     """Where the ledger of which province is, and the key that signs it where that is not beside it."""
 
@@ -148,6 +178,7 @@ class NodeConfig:
 
     Attributes:
         snapshot: the operator's name for the data as they are; None to go by the identities of the files.
+        prepared: None where queries read the sources themselves.
     """
 
     province: str
@@ -160,6 +191,7 @@ class NodeConfig:
     engine: EngineSettings
     budget: BudgetSettings
     sources: dict[str, Source]
+    prepared: PreparedPlace | None = None
 
 
 def load_config(path: Path) -> NodeConfig:
@@ -247,7 +279,21 @@ class _Reader:
             engine=file.engine,
             budget=file.budget,
             sources=self._sources(catalog),
+            prepared=self._prepared(catalog),
         )
+
+    def _prepared(self, catalog: Catalog) -> PreparedPlace | None:
+        settings = self._file.snapshots
+        if settings is None:
+            return None
+        for name in settings.sums:
+            table = catalog.private_tables.get(name)
+            if table is None:
+                self._refuse(("snapshots", "sums", name), "is no private table of the catalog")
+            if table.rows_per_unit == 1:
+                self._refuse(("snapshots", "sums", name), "has one row per unit: its rows are its sums; leave it out")
+        sums = {name: settings.sums.get(name, SumsSettings()) for name in catalog.private_tables}
+        return PreparedPlace(self._resolved(settings.folder), settings.keep, sums)
 
     def _catalog(self) -> Catalog:
         path = self._resolved(self._file.catalog)

@@ -2,6 +2,9 @@
 
 Open → describe the sources → make the views → run SELECTs. After `open` no setting can be changed, no other file
 be read or written, no extension be loaded and no Python variable be seen.
+
+Where snapshots are prepared, the one that serves sees their folder and no source; the one that prepares sees the
+sources and the file that it makes.
 """
 
 from __future__ import annotations
@@ -10,11 +13,12 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
-from node.config import DatabaseSource, EngineSettings, NodeConfig
+from node.config import DatabaseSource, NodeConfig, Source
 from node.sources import Types, alias, describe, identifier, literal, scan
 from node.views import engine_type, view
 from privacy.catalog import Catalog, PublicTable
@@ -42,12 +46,18 @@ class Engine:
         types: for each private table, the local columns and their types.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, config: NodeConfig, types: dict[str, Types]) -> None:
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        config: NodeConfig,
+        sources: dict[str, Source],
+        types: dict[str, Types],
+    ) -> None:
         self.name = f"DuckDB {duckdb.__version__}"
         self.types = types
         self._connection = connection
         self._catalog = config.catalog
-        self._sources = config.sources
+        self._sources = sources
         self._time_limit_s = config.engine.time_limit_s
         self._mutex = threading.Lock()
         self._running: dict[duckdb.DuckDBPyConnection, float] = {}  # and when each is late, of time.monotonic()
@@ -55,23 +65,35 @@ class Engine:
         threading.Thread(target=self._watch, name="engine-watch", daemon=True).start()
 
     @staticmethod
-    def open(config: NodeConfig) -> Engine:
+    def open(config: NodeConfig, *, makes: Path | None = None) -> Engine:
         """A locked engine over the sources of `config`, without views yet.
+
+        Args:
+            makes: a DuckDB file that it may write to, as the database `made`.
 
         Raises:
             DataError: a source cannot be read as what it is configured to be.
             ConfigError: a setting or a public table that DuckDB cannot take.
         """
-        config.temp_directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # spilled rows lie there
-        connection = duckdb.connect(":memory:")
-        try:
-            _configure(connection, config)
-            _create_public_tables(connection, config.catalog)
-            types = {name: describe(connection, source) for name, source in config.sources.items()}
-        except BaseException:
-            connection.close()
-            raise
-        return Engine(connection, config, types)
+        attached = {
+            f"The database of table `{source.table}`": f"{literal(str(source.database))} AS {identifier(alias(source))}"
+            " (READ_ONLY)"
+            for source in config.sources.values()
+            if isinstance(source, DatabaseSource)
+        }
+        if makes is not None:
+            attached["The new snapshot"] = f"{literal(str(makes))} AS made"
+        files = [literal(str(file)) for source in config.sources.values() for file in source.files]
+        return _opened(config, config.sources, attached, f"SET allowed_paths = [{', '.join(files)}]")
+
+    @staticmethod
+    def over_snapshots(config: NodeConfig, folder: Path) -> Engine:
+        """A locked engine that can `attach` the files in `folder`, and sees no source.
+
+        Raises:
+            ConfigError: as `open`.
+        """
+        return _opened(config, {}, {}, f"SET allowed_directories = [{literal(str(folder))}]")
 
     def describe_again(self) -> dict[str, Types]:
         """The columns and types that the sources have now."""
@@ -89,6 +111,37 @@ class Engine:
         statement = view(table, standard, source.columns, self.types[table], scanned, drop_null_units=drop_null_units)
         with self._cursor() as cursor, _fixed_error():
             cursor.execute(statement)
+
+    def attach(self, file: Path, name: str) -> None:
+        """Let queries see the tables of a DuckDB file as `name.…`, and those of the standard as views over them.
+
+        Raises:
+            InternalError: it cannot be read.
+        """
+        with self._cursor() as cursor, _fixed_error():
+            cursor.execute(f"ATTACH {literal(str(file))} AS {identifier(name)} (READ_ONLY)")
+            for table in self._catalog.private_tables:
+                rows = f"SELECT * FROM {identifier(name)}.{identifier(table)}"
+                cursor.execute(f"CREATE OR REPLACE VIEW {identifier(table)} AS {rows}")
+
+    def detach(self, name: str) -> None:
+        """Forget what `attach` brought; not while it is read."""
+        with self._cursor() as cursor, _fixed_error():
+            cursor.execute(f"DETACH {identifier(name)}")
+
+    def make(self, *statements: str, places: pa.Table | None = None) -> None:
+        """Change the database `made`, all statements or none; they can read `places` as `"#places"`.
+
+        Raises:
+            InternalError: as `run`.
+        """
+        with self._cursor() as cursor, _fixed_error(), self._interruptible(cursor):
+            if places is not None:
+                cursor.register("#places", places)
+            cursor.execute("BEGIN TRANSACTION")
+            for statement in statements:
+                cursor.execute(statement)
+            cursor.execute("COMMIT")
 
     def run(self, sql: str) -> pa.Table:
         """The result of one SELECT.
@@ -169,12 +222,24 @@ def _fixed_error() -> Iterator[None]:
         ) from None
 
 
-def _configure(connection: duckdb.DuckDBPyConnection, config: NodeConfig) -> None:
-    for source in config.sources.values():
-        if isinstance(source, DatabaseSource):
-            _attach(connection, source)
+def _opened(config: NodeConfig, sources: dict[str, Source], attached: dict[str, str], allowed: str) -> Engine:
+    config.temp_directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # spilled rows lie there
+    connection = duckdb.connect(":memory:")
     try:
-        for statement in (*_FIXED, *_without_unsound(connection), *_settings(config.engine, config), *_LOCK):
+        for what, database in attached.items():
+            _attach(connection, what, database)
+        _configure(connection, config, allowed)
+        _create_public_tables(connection, config.catalog)
+        types = {name: describe(connection, source) for name, source in sources.items()}
+    except BaseException:
+        connection.close()
+        raise
+    return Engine(connection, config, sources, types)
+
+
+def _configure(connection: duckdb.DuckDBPyConnection, config: NodeConfig, allowed: str) -> None:
+    try:
+        for statement in (*_FIXED, *_without_unsound(connection), *_settings(config), allowed, *_LOCK):
             connection.execute(statement)
     except duckdb.Error as fault:
         raise ConfigError(f"`engine`: DuckDB refuses a setting: {fault}") from None
@@ -187,22 +252,20 @@ def _without_unsound(connection: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
     return (f"SET disabled_optimizers = {literal(','.join(unsound))}",) if unsound else ()
 
 
-def _settings(engine: EngineSettings, config: NodeConfig) -> tuple[str, ...]:
-    files = [literal(str(file)) for source in config.sources.values() for file in source.files]
+def _settings(config: NodeConfig) -> tuple[str, ...]:
     return (
-        f"SET memory_limit = {literal(engine.memory_limit)}",
-        f"SET threads = {engine.threads}",
+        f"SET memory_limit = {literal(config.engine.memory_limit)}",
+        f"SET threads = {config.engine.threads}",
         f"SET temp_directory = {literal(str(config.temp_directory))}",
-        f"SET allowed_paths = [{', '.join(files)}]",
     )
 
 
-def _attach(connection: duckdb.DuckDBPyConnection, source: DatabaseSource) -> None:
+def _attach(connection: duckdb.DuckDBPyConnection, what: str, database: str) -> None:
     try:
-        connection.execute(f"ATTACH {literal(str(source.database))} AS {identifier(alias(source))} (READ_ONLY)")
+        connection.execute(f"ATTACH {database}")
     except duckdb.Error:
         raise DataError(
-            f"The database of table `{source.table}` cannot be opened.",
+            f"{what} cannot be opened.",
             remedy="Check that it is a DuckDB database and that no other process has it open for writing.",
         ) from None
 

@@ -18,16 +18,21 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from node.config import NodeConfig, load_config, loopback
+from node.config import NodeConfig, PreparedPlace, load_config, loopback
 from node.data import ServedData
 from node.engine import Engine
 from node.guard import Guard, QueryLimit
+from node.journal import open_read_only, secret_of
 from node.ledger import Ledger
+from node.manifest import Manifest, layout_digest
 from node.one_at_a_time import OneAtATime
-from node.release import Releases
+from node.prepare import OnStep, current_manifest, prepare, source_files
+from node.prepared import PreparedData
+from node.release import BoundedSql, Releases
 from node.service import NodeService
 from privacy.bounding import bounded_sql
 from privacy.errors import ConfigError
+from privacy.fragment import Fragment
 from privacy.noise import noisy
 from privacy.planner import Planner
 from protos.weir.v1 import node_pb2, node_pb2_grpc
@@ -60,7 +65,9 @@ def serve(config_path: Path, *, listen: str | None = None) -> None:
         config = replace(config, listen=loopback(listen))
     with contextlib.ExitStack() as held:
         ledger = held.enter_context(contextlib.closing(open_ledger(config)))
-        engine = held.enter_context(contextlib.closing(Engine.open(config)))
+        if config.prepared is not None:
+            _prepare_if_missing(config, config.prepared, ledger.secret)
+        engine = held.enter_context(contextlib.closing(open_engine(config)))
         asyncio.run(_loop(config, open_releases(config, ledger, engine), engine))
 
 
@@ -79,14 +86,66 @@ def open_ledger(config: NodeConfig) -> Ledger:
     )
 
 
+def prepare_snapshot(config_path: Path, *, on_step: OnStep) -> Manifest:
+    """Make the snapshot of the sources as they are now, beside a daemon that serves or without one.
+
+    Raises:
+        ConfigError, MismatchRefused: the configuration.
+        DataError: the sources do not meet the standard.
+    """
+    config = load_config(config_path)
+    return prepare(config, secret=_secret(config), on_step=on_step)
+
+
+def _secret(config: NodeConfig) -> str:
+    """The node's own; a ledger that does not exist yet is made, as the daemon would make it."""
+    if not config.ledger.exists():
+        with contextlib.closing(open_ledger(config)) as ledger:
+            return ledger.secret
+    with contextlib.closing(open_read_only(config.ledger)) as journal:
+        return secret_of(journal)
+
+
+def _prepare_if_missing(config: NodeConfig, place: PreparedPlace, secret: str) -> None:
+    current = current_manifest(place.folder, layout_digest(config, secret=secret))
+    if current is None:
+        prepare(
+            config, secret=secret, on_step=lambda step, number, of: log.info("preparing %d/%d: %s", number, of, step)
+        )
+    elif current.files != source_files(config):
+        log.info("the sources are newer than the prepared snapshot: `weir node prepare` makes one of them")
+
+
+def open_engine(config: NodeConfig) -> Engine:
+    """Over the sources, or over the prepared snapshots where node.toml has them.
+
+    Raises:
+        DataError, ConfigError: as `Engine.open`.
+    """
+    if config.prepared is not None:
+        return Engine.over_snapshots(config, config.prepared.folder)
+    return Engine.open(config)
+
+
 def open_releases(config: NodeConfig, ledger: Ledger, engine: Engine) -> Releases:
     """What the node does, without the network.
 
     Raises:
         DataError: the data do not meet the standard.
     """
-    data = ServedData(engine, config, secret=ledger.secret)
-    data.verify_first()
+    large = config.engine.large_tables
+    data: ServedData | PreparedData
+    bounded: BoundedSql
+    if config.prepared is not None:
+        data = prepared = PreparedData(engine, config, secret=ledger.secret)
+        data.verify(data.snapshot())
+
+        def bounded(fragment: Fragment, *, secret: str) -> str:
+            return bounded_sql(fragment, secret=secret, large=large, stored=prepared.stored)
+    else:
+        data = ServedData(engine, config, secret=ledger.secret)
+        data.verify_first()
+        bounded = partial(bounded_sql, large=large)
     guard = Guard(
         province=config.province,
         catalog_digest=config.catalog.digest,
@@ -99,7 +158,7 @@ def open_releases(config: NodeConfig, ledger: Ledger, engine: Engine) -> Release
         ledger=ledger,
         engine=engine,
         data=data,
-        bounded_sql=partial(bounded_sql, large=config.engine.large_tables),
+        bounded_sql=bounded,
         noise=partial(noisy, threads=config.engine.threads),
         one_at_a_time=OneAtATime(timeout_s=2 * config.engine.time_limit_s),
     )

@@ -41,11 +41,16 @@ def digest_of(files: Iterable[Path], *, secret: str) -> str:
     """
     digest = hmac.new(secret.encode(), digestmod=hashlib.sha256)
     for file in files:
-        digest.update(repr(_identity(file)).encode())
+        digest.update(repr(identity_of(file)).encode())
     return digest.hexdigest()
 
 
-def _identity(file: Path) -> tuple[str, int, int]:
+def identity_of(file: Path) -> tuple[str, int, int]:
+    """Name, size in bytes and modification time in ns.
+
+    Raises:
+        DataError: it is gone.
+    """
     try:
         found = file.stat()
     except OSError:

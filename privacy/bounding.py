@@ -30,33 +30,41 @@ Large tables: the same integers at half the cost or less
     least limit: where two units share a hash, both go the long way round, which changes nothing. The hash 0 is always
     among them and nothing is looked up by the unit itself, so that the engine does the same work whether or not
     anybody is heavy: it could skip a join with nothing, or blocks of rows outside the range of what it looks for.
+
+Prepared snapshots: the same integers from sums of each unit that are ready (privacy/unit_sums.py)
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from privacy.fragment import Fragment, Measure
+from privacy.unit_sums import UnitSums, stored_per_unit, units_with_more_rows
 
 
-def bounded_sql(fragment: Fragment, *, secret: str, large: bool = False) -> str:
+def bounded_sql(fragment: Fragment, *, secret: str, large: bool = False, stored: Sequence[UnitSums] = ()) -> str:
     """SQL (DuckDB dialect) of the exact, bounded sums of each group that has rows: keys, then for each measure one
     integer, or a list of (leaf, n) of the bins that rows are in.
 
     Args:
         secret: hexadecimal; the node's own, so that nobody outside can aim at which groups are dropped.
         large: for tables of millions of rows; on small ones planning the longer statement takes more than it saves.
+        stored: what the snapshot holds ready.
     """
     keys = ", ".join(key.name for key in fragment.keys)
-    sql = _sums_sql(fragment, keys, secret, large=large)
+    ready = stored_per_unit(fragment, stored) if fragment.bounding.form != "none" else None
+    heavy = _with_heavy(fragment, stored) if large and fragment.bounding.form != "none" else ""
+    sql = _sums_sql(fragment, keys, secret, ready, heavy)
     trees = [measure for measure in fragment.measures if measure.kind == "tree"]
     if not trees:
         return sql
-    parts = ((tree, _leaves_sql(fragment, tree, keys, secret, large=large)) for tree in trees)
+    parts = ((tree, _leaves_sql(fragment, tree, keys, secret, heavy)) for tree in trees)
     joins = "".join(_joined(fragment, tree, part) for tree, part in parts)
     leaves = ", ".join(f"{tree.name}.leaves AS {tree.name}" for tree in trees)
     return f"SELECT s.*, {leaves} FROM ({sql}) AS s{joins}"
 
 
-def _sums_sql(fragment: Fragment, keys: str, secret: str, *, large: bool) -> str:
+def _sums_sql(fragment: Fragment, keys: str, secret: str, ready: str | None, heavy: str) -> str:
     """Counts and sums of every group that has rows; where there are none to sum, just the groups.
 
     A group stays even where every unit drops it: whether others' histograms count must not hang on it.
@@ -67,32 +75,35 @@ def _sums_sql(fragment: Fragment, keys: str, secret: str, *, large: bool) -> str
     if fragment.bounding.form == "none" or not measures:
         return f"{every}{_having(fragment)}"
     # Rows do not tell how many units there are.
-    if not large or fragment.threshold is not None or any(measure.kind == "units" for measure in measures):
+    by_unit = fragment.threshold is not None or any(measure.kind == "units" for measure in measures)
+    if ready is not None or not heavy or by_unit:
         shares = ", ".join(f"SUM({share}) AS {name}" for name, share in _shares(fragment).items())
-        per_unit = _per_unit(fragment, keys, secret)
+        per_unit = ready or _per_unit(fragment, keys, secret)
         return f"SELECT {_listed(keys)}{shares} FROM ({per_unit}) AS p{_grouped(keys)}{_having(fragment)}"
     per_unit = _per_unit(fragment, keys, secret, where=f" WHERE {_IS_HEAVY}")
     changes = ", ".join(f"{share} - {_own(name)} AS {name}" for name, share in _shares(fragment).items())
     both = f"{every} UNION ALL SELECT {_listed(keys)}{changes} FROM ({per_unit}) AS p"
     sums = ", ".join(f"SUM({measure.name}) AS {measure.name}" for measure in measures)
-    return f"{_with_heavy(fragment)}SELECT {_listed(keys)}{sums} FROM ({both}) AS b{_grouped(keys)}"
+    return f"{heavy}SELECT {_listed(keys)}{sums} FROM ({both}) AS b{_grouped(keys)}"
 
 
-_IS_HEAVY = "HASH(u) IN (SELECT unit FROM heavy)"
+_IS_HEAVY = 'HASH(u) IN (SELECT unit FROM "#heavy")'  # no table of a catalog can have that name
 
 
-def _with_heavy(fragment: Fragment) -> str:
-    """The table `heavy` of the units that some limit may touch, as hashes."""
+def _with_heavy(fragment: Fragment, stored: Sequence[UnitSums]) -> str:
+    """The table `#heavy` of the units that some limit may touch, as hashes."""
     bounding = fragment.bounding
     limited = bounding.form == "clip_and_limit"
     least = min(bounding.max_rows, bounding.max_groups) if limited else bounding.max_rows
-    units = f"SELECT HASH(u) AS unit FROM ({fragment.relation}) AS r GROUP BY unit HAVING COUNT(*) > {least}"
-    return f"WITH heavy AS MATERIALIZED ({units} UNION ALL SELECT 0) "
+    units = units_with_more_rows(fragment, least, stored)
+    if units is None:
+        units = f"SELECT HASH(u) AS unit FROM ({fragment.relation}) AS r GROUP BY unit HAVING COUNT(*) > {least}"
+    return f'WITH "#heavy" AS MATERIALIZED ({units} UNION ALL SELECT 0) '
 
 
-def _leaves_sql(fragment: Fragment, tree: Measure, keys: str, secret: str, *, large: bool) -> str:
+def _leaves_sql(fragment: Fragment, tree: Measure, keys: str, secret: str, heavy: str) -> str:
     """One histogram: for each group a list of the bins with rows in them, and how many."""
-    bounding, heavy = fragment.bounding, ""
+    bounding = fragment.bounding
     rows = f"SELECT * FROM ({fragment.relation}) AS r WHERE {tree.input} IS NOT NULL"
     if bounding.form != "none":
         order = f"HASH(u, {tree.input}, '{secret}'), {tree.input}"
@@ -100,8 +111,8 @@ def _leaves_sql(fragment: Fragment, tree: Measure, keys: str, secret: str, *, la
         if bounding.form == "clip_and_limit":
             order = _order_of_groups(keys, secret)
             limit += f" AND DENSE_RANK() OVER (PARTITION BY u ORDER BY {order}) <= {bounding.max_groups}"
-        if large:
-            heavy, light = _with_heavy(fragment), f"{rows} AND NOT {_IS_HEAVY}"
+        if heavy:
+            light = f"{rows} AND NOT {_IS_HEAVY}"
             rows = f"{light} UNION ALL SELECT * FROM ({rows} AND {_IS_HEAVY}) AS h QUALIFY {limit}"
         else:
             rows = f"{rows} QUALIFY {limit}"

@@ -1,4 +1,4 @@
-"""`weir node serve`, `weir node check` and `weir coordinator serve`."""
+"""`weir node serve`, `check`, `prepare` and `explain`, and `weir coordinator serve`."""
 
 from __future__ import annotations
 
@@ -43,6 +43,18 @@ def node_check(config: Config) -> None:
 
         good = print_findings(check(config))
     raise typer.Exit(0 if good else 1)
+
+
+@node.command("prepare")
+def node_prepare(config: Config) -> None:
+    """Make a snapshot of the sources that answers bounded queries fast; a running node goes on to it by itself."""
+    with shown_errors():
+        from node.serve import prepare_snapshot
+        from weir.cli.steps import step_bar
+
+        with step_bar() as on_step:
+            made = prepare_snapshot(config, on_step=on_step)
+        typer.echo(f"The current snapshot is {made.file}.", err=True)
 
 
 @node.command("explain")
