@@ -80,10 +80,13 @@ class _Planned:
     table: str
 
     def inputs(self, aggregates: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """What is summed and what is counted for the aggregates, each planned by itself, once each."""
+        """What is summed and what is counted for the aggregates, once each.
+
+        Each is planned by itself and beside a count, which may make a centred sum of it.
+        """
         sums: dict[str, None] = {}
         counts: dict[str, None] = {}
-        for aggregate in aggregates:
+        for aggregate in [text for one in aggregates for text in (one, f"COUNT(*), {one}")]:
             fragment = self._fragment(aggregate)
             inputs = _expressions(fragment)
             for measure in fragment.finest:

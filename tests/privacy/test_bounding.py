@@ -1,19 +1,17 @@
 """Bounding: one unit, however many rows it has, changes the exact sums by no more than the stated sensitivity."""
 
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Iterator
 from itertools import accumulate
 
-import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privacy.bounding import bounded_sql
-from privacy.dense import numbers
 from privacy.fragment import Fragment, Measure
 from privacy.pairs import apart
-from tests.privacy.corpus_planner import catalog, plan
+from tests.privacy.corpus_planner import plan
+from tests.privacy.exact_sums import PERSON, exact_sums, visit
 
 QUERIES = {
     "one group": "SELECT COUNT(*), SUM(cost), AVG(cost), AVG(age) FROM visits",
@@ -36,70 +34,10 @@ QUERIES = {
     "distinct": "SELECT kind, COUNT(*) FROM (SELECT DISTINCT person_id, kind, age FROM visits) p GROUP BY kind",
     "multiplied rows": "SELECT h.level, COUNT(*), SUM(birth_year) FROM residents r JOIN hospitals h ON r.home_province = h.city GROUP BY h.level",
 }
-PERSON = 7
-
-_visit = st.tuples(
-    st.integers(1, 20),
-    st.integers(0, 100),
-    st.sampled_from(["F", "M"]),
-    st.integers(0, 100_000),
-    st.integers(0, 730),
-    st.sampled_from(["outpatient", "inpatient", "emergency", "checkup", "test", "unknown"]),
-)
-
-
-VISITS = ("person_id BIGINT", "n INT", "age BIGINT", "sex VARCHAR", "cents INT", "day INT", "kind VARCHAR")
-RESIDENTS = ("person_id BIGINT", "birth_year BIGINT", "sex VARCHAR", "home_province VARCHAR", "insured BOOLEAN")
-
-
-@cache
-def _engine() -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(":memory:", config={"threads": 1})
-    connection.execute("CREATE TABLE hospitals (hospital VARCHAR, city VARCHAR, level INT)")
-    connection.executemany("INSERT INTO hospitals VALUES (?, ?, ?)", catalog().public_tables["hospitals"].rows)
-    return connection
-
-
-def _values(columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> str:
-    """A SELECT of the rows, with the declared types."""
-    typed = ", ".join(f"{name}::{kind} AS {name}" for name, kind in (column.split() for column in columns))
-    names = ", ".join(column.split()[0] for column in columns)
-    listed = (
-        ", ".join(f"({', '.join(repr(value) for value in row)})" for row in rows)
-        or f"({', '.join(['NULL'] * len(columns))})"
-    )
-    return f"SELECT {typed} FROM (VALUES {listed}) AS v({names}) WHERE v.person_id IS NOT NULL"
-
-
-def _sums(
-    fragment: Fragment,
-    visits: Sequence[tuple[object, ...]],
-    residents: Sequence[tuple[object, ...]],
-    *,
-    large: bool = False,
-) -> dict[object, tuple[int, ...]]:
-    engine = _engine()
-    engine.execute(
-        "CREATE OR REPLACE VIEW visits AS SELECT person_id, age, sex, kind, cents / 100 AS cost, DATE '2023-01-01' + day AS visit_date,"
-        f" h.hospital FROM ({_values(VISITS, visits)}) AS r JOIN (SELECT *, row_number() OVER () AS n FROM hospitals) AS h USING (n)"
-    )
-    engine.execute(f"CREATE OR REPLACE VIEW residents AS {_values(RESIDENTS, residents)}")
-    places = {tuple(cell.values()) for cell in fragment.cells.to_pylist()} or {()}
-    found = engine.sql(bounded_sql(fragment, secret="ab", large=large)).to_arrow_table()
-    vectors = [
-        numbers(measure, found.column(measure.name)).reshape(-1, measure.width).tolist()
-        for measure in fragment.measures
-    ]
-    sums = {}
-    for row, *parts in zip(found.to_pylist(), *vectors, strict=True):
-        cell = tuple(row[key.name] for key in fragment.keys)
-        if cell in places:
-            sums[cell] = tuple(number for part in parts for number in part)
-    return sums
 
 
 @pytest.mark.parametrize("name", QUERIES)
-@given(theirs=st.lists(_visit, max_size=40), others=st.lists(st.tuples(st.integers(100, 103), _visit), max_size=10))
+@given(theirs=st.lists(visit, max_size=40), others=st.lists(st.tuples(st.integers(100, 103), visit), max_size=10))
 @settings(max_examples=40, deadline=None)
 def test_one_unit_changes_no_more_than_the_sensitivity(
     name: str, theirs: list[tuple[object, ...]], others: list[tuple[int, tuple[object, ...]]]
@@ -109,10 +47,10 @@ def test_one_unit_changes_no_more_than_the_sensitivity(
         theirs = [(*row[:2], "F", *row[3:]) for row in theirs]
     visits = [(person, *row) for person, row in others]
     residents = [(person, 1950, "F", "shanghai", True) for person in {person for person, _ in others}]
-    with_unit = _sums(
+    with_unit = exact_sums(
         fragment, [*visits, *((PERSON, *row) for row in theirs)], [*residents, (PERSON, 2019, "M", "hefei", False)]
     )
-    without = _sums(fragment, visits, residents)
+    without = exact_sums(fragment, visits, residents)
     start = 0
     for measure in fragment.measures:
         place, start = slice(start, start + measure.width), start + measure.width
@@ -156,13 +94,13 @@ def _apart(total: Measure, row: tuple[int, ...] | None, places: tuple[int, int])
 
 
 @pytest.mark.parametrize("name", QUERIES)
-@given(rows=st.lists(st.tuples(st.integers(100, 103), _visit), max_size=40))
+@given(rows=st.lists(st.tuples(st.integers(100, 103), visit), max_size=40))
 @settings(max_examples=40, deadline=None)
 def test_large_tables_give_the_same_integers(name: str, rows: list[tuple[int, tuple[object, ...]]]) -> None:
     fragment = plan(QUERIES[name], max_rows=3, max_groups=4).blocks[0].fragments["jiangsu"]
     visits = [(person, *row[:2], "FM"[person % 2], *row[3:]) for person, row in rows]
     residents = [(person, 1950, "F", "shanghai", True) for person, _ in dict(rows).items()]
-    plain, large = (_sums(fragment, visits, residents, large=large) for large in (False, True))
+    plain, large = (exact_sums(fragment, visits, residents, large=large) for large in (False, True))
     nothing = (0,) * sum(measure.width for measure in fragment.measures)
     assert all(plain.get(cell, nothing) == large.get(cell, nothing) for cell in plain.keys() | large.keys())
 
@@ -171,7 +109,7 @@ def test_a_heavy_unit_reaches_the_sensitivity_and_no_more() -> None:
     fragment = plan(QUERIES["few groups"], max_rows=3).blocks[0].fragments["anhui"]
     kinds = ["outpatient", "inpatient", "emergency", "checkup", "test"]
     heavy: list[tuple[object, ...]] = [(PERSON, 1, 30, "F", 100_000, 5, kind) for kind in kinds for _ in range(50)]
-    sums = _sums(fragment, heavy, [])
+    sums = exact_sums(fragment, heavy, [])
     assert [sum(abs(row[place]) for row in sums.values()) for place in range(3)] == [
         measure.sensitivity for measure in fragment.measures
     ]
@@ -182,7 +120,7 @@ def test_an_average_keeps_the_mean_of_a_unit_with_too_many_rows() -> None:
     rows: list[tuple[object, ...]] = [
         (PERSON, 1, 30, "F", cents, 5, "test") for cents in (10_000, 20_000, 60_000, 30_000)
     ]
-    (count, total), *_ = _sums(fragment, rows, []).values()
+    (count, total), *_ = exact_sums(fragment, rows, []).values()
     measure = fragment.measures[1]
     assert count == 2
     assert (measure.centre + total / count) * measure.grid == pytest.approx(300)
@@ -195,7 +133,7 @@ def test_scaling_a_unit_down_does_not_round_its_mean_away() -> None:
         .fragments["anhui"]
     )
     kinds = ["test", "checkup", "inpatient", "emergency", "outpatient"]
-    (count, total), *_ = _sums(fragment, [(PERSON, 1, 30, "F", 0, 5, kind) for kind in kinds], []).values()
+    (count, total), *_ = exact_sums(fragment, [(PERSON, 1, 30, "F", 0, 5, kind) for kind in kinds], []).values()
     measure = fragment.measures[1]
     assert (measure.centre + total / count) * measure.grid == pytest.approx(0.2, abs=1e-3)
 
@@ -205,9 +143,9 @@ def test_the_groups_that_are_kept_depend_on_the_secret_and_on_nothing_else() -> 
         plan("SELECT hospital, COUNT(*) FROM visits GROUP BY hospital", max_groups=3).blocks[0].fragments["anhui"]
     )
     rows: list[tuple[object, ...]] = [(PERSON, n, 30, "F", 0, 5, "test") for n in range(1, 21)]
-    kept = _kept(_sums(fragment, rows, []))
+    kept = _kept(exact_sums(fragment, rows, []))
     assert len(kept) == 3
-    assert _kept(_sums(fragment, [*reversed(rows), (8, 1, 30, "F", 0, 5, "test")], [])) >= kept
+    assert _kept(exact_sums(fragment, [*reversed(rows), (8, 1, 30, "F", 0, 5, "test")], [])) >= kept
     assert bounded_sql(fragment, secret="ab") != bounded_sql(fragment, secret="cd")
 
 
@@ -226,7 +164,7 @@ def test_one_unit_does_not_decide_whether_another_counts(filtered: int) -> None:
     ages = {hospital: 5 if hospital == filtered else 30 for hospital in range(1, 6)}
     one = [(8, n, age, "F", 0, 5, "test") for n, age in ages.items() for _ in range(3)]
     full = [(PERSON, n, 30, "F", 0, 5, "test") for n in range(1, 6) for _ in range(3)]
-    alone, both = _sums(fragment, one, []), _sums(fragment, [*one, *full], [])
+    alone, both = exact_sums(fragment, one, []), exact_sums(fragment, [*one, *full], [])
     nothing = (0,) * sum(measure.width for measure in fragment.measures)
     change = sum(
         abs(mine - theirs)
