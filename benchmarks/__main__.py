@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import noise, overhead, planning, report, visits
+from benchmarks import bounded, noise, overhead, planning, report, visits
 from benchmarks.accuracy import compare, views
 
 CONSOLE_COLUMNS = 130
@@ -25,6 +25,7 @@ def main() -> None:
         planning.measure(rounds=3),
         noise.measure(),
         visits.measure(visits=given.visits, rounds=7),
+        bounded.measure(rows=2 * given.visits, rounds=3),
     ]
     for section in sections:
         report.write(section, given.results)

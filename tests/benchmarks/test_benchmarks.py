@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmarks import noise, overhead, planning, report, visits
+from benchmarks import bounded, noise, overhead, planning, report, visits
 from benchmarks.report import Section
 from benchmarks.samples import Sample, in_turn
 from tests.federation.corpus_federation import CORPUS
@@ -45,6 +45,11 @@ def test_visits(tmp_path: Path) -> None:
     figures = _checked(visits.measure(visits=10_000, rounds=1, build=tmp_path / "build"), tmp_path)
     assert figures["peak memory of all daemons together"]["value"] < 24
     assert {f"{query}: ratio of time" for query in visits.QUERIES} <= figures.keys()
+
+
+def test_bounded(tmp_path: Path) -> None:
+    figures = _checked(bounded.measure(rows=1_000, rounds=1, build=tmp_path / "build"), tmp_path)
+    assert {f"{query.name}: prepared over plain" for query in bounded.QUERIES} <= figures.keys()
 
 
 def test_planning(tmp_path: Path) -> None:
