@@ -30,6 +30,7 @@ from weir.cli.steps import step_bar
 
 BUILD = Path(__file__).parents[1] / "build" / "benchmarks"
 ROWS_PER_PERSON, KEYS, MAX_ROWS, MAX_GROUPS, EPSILON = 10, 20, 8, 3, 0.1
+CODES = ", ".join(f'"k{number}"' for number in range(KEYS))
 
 CATALOG = f"""
 [region]
@@ -49,8 +50,7 @@ max_groups = {MAX_GROUPS}
 
 [tables.visits.columns]
 person_id = {{ type = "BIGINT", description = {{ en = "Person", zh = "人员" }} }}
-kind = {{ type = "VARCHAR", values = [{", ".join(f'"k{number}"' for number in range(KEYS))}],
-    description = {{ en = "Kind", zh = "类别" }} }}
+kind = {{ type = "VARCHAR", values = [{CODES}], description = {{ en = "Kind", zh = "类别" }} }}
 sex = {{ type = "VARCHAR", values = ["F", "M"], fixed_per_unit = true, description = {{ en = "Sex", zh = "性别" }} }}
 cost = {{ type = "DOUBLE", bounds = [0, 1000], grid = 0.01, description = {{ en = "Cost", zh = "费用" }} }}
 day = {{ type = "DATE", range = [2023-01-01, 2024-12-31], description = {{ en = "Day", zh = "日期" }} }}
