@@ -1,4 +1,4 @@
-"""`weir node serve`, `check`, `prepare` and `explain`, and `weir coordinator serve`."""
+"""`weir node serve`, `check`, `prepare`, `explain` and `advise`, and `weir coordinator serve`."""
 
 from __future__ import annotations
 
@@ -72,6 +72,21 @@ def node_explain(
         limits = {"max_rows": max_rows, "max_groups": max_groups}
         options = {name: limit for name, limit in limits.items() if limit is not None}
         print_cuts(truncation(config, sql, options=options))
+
+
+@node.command("advise")
+def node_advise(
+    config: Config,
+    epsilon: Annotated[float, typer.Option("--epsilon", "-e", min=1e-6, help="Of a query over the region.")] = 1.0,
+    table: Annotated[str | None, typer.Option(help="Only this one.")] = None,
+    key: Annotated[list[str] | None, typer.Option(metavar="SQL", help="A group key; repeatable.")] = None,
+) -> None:
+    """Say which max_rows and max_groups would err least on the real data; for the operator: the figures are exact."""
+    with shown_errors():
+        from node.advice import advise
+        from weir.cli.advice import print_advice
+
+        print_advice(advise(config, epsilon=epsilon, table=table, keys=key or ()), epsilon)
 
 
 @coordinator.command("serve")
