@@ -17,10 +17,13 @@ from node import wire
 from node.config import load_config
 from node.engine import Engine
 from node.guard import Asked
+from node.prepare import prepare
+from node.prepared import PreparedData
 from node.release import Released, Releases
-from node.serve import open_ledger, open_releases
+from node.serve import open_engine, open_ledger, open_releases
 from privacy.bounding import bounded_sql
 from privacy.fragment import Fragment
+from privacy.unit_sums import UnitSums
 
 SECRET = "5ec2e7"  # of the choice of groups; both of two neighbouring nodes must have the same
 
@@ -31,10 +34,12 @@ class LocalNode:
 
     Attributes:
         releases: guard, ledger, engine and noise, as `weir node serve` puts them together.
+        stored: the sums that its snapshot holds ready.
     """
 
     releases: Releases
     engine: Engine
+    stored: tuple[UnitSums, ...] = ()
 
     def exact(self, fragment: Fragment, *, sql_of: Fragment | None = None, large: bool = False) -> pa.Table:
         """The exact statistics behind a release, through the node's own SQL, views and engine.
@@ -43,7 +48,7 @@ class LocalNode:
             sql_of: the fragment whose bounding is to be used instead, to plant a bug.
             large: the SQL that nodes of large tables run.
         """
-        return self.engine.run(bounded_sql(sql_of or fragment, secret=SECRET, large=large))
+        return self.engine.run(bounded_sql(sql_of or fragment, secret=SECRET, large=large, stored=self.stored))
 
     def release(self, asked: Asked) -> Released:
         return self.releases.release(asked)
@@ -95,6 +100,26 @@ def opened(config_path: Path) -> Iterator[LocalNode]:
         ledger = held.enter_context(contextlib.closing(open_ledger(config)))
         engine = held.enter_context(contextlib.closing(Engine.open(config)))
         yield LocalNode(open_releases(config, ledger, engine), engine)
+
+
+@contextlib.contextmanager
+def prepared_node(
+    folder: Path, catalog: str, tables: Mapping[str, pa.Table | bytes], *, province: str, sums: str
+) -> Iterator[LocalNode]:
+    """Write a node, prepare its snapshot with the `[snapshots.sums]` of `sums`, and open it over that."""
+    path = write_node(folder, catalog, tables, province=province)
+    with path.open("a") as file:
+        file.write(f'[snapshots]\nfolder = "../state/snapshots"\n{sums}')
+    config = load_config(path)
+    with contextlib.ExitStack() as held:
+        ledger = held.enter_context(contextlib.closing(open_ledger(config)))
+        prepare(config, secret=ledger.secret)
+        releases = open_releases(config, ledger, held.enter_context(contextlib.closing(open_engine(config))))
+        prepare(config, secret=SECRET)
+        engine = held.enter_context(contextlib.closing(open_engine(config)))
+        data = PreparedData(engine, config, secret=SECRET)
+        data.verify(data.snapshot())
+        yield LocalNode(releases, engine, data.stored)
 
 
 @contextlib.contextmanager

@@ -18,13 +18,14 @@ import privacy.block_planner
 import privacy.rows.per_unit
 import privacy.rows.relation
 from privacy.accounting import Charge, zcdp_rho
+from privacy.bounding import bounded_sql
 from privacy.catalog import Catalog, parse_catalog
 from privacy.expressions.rules import cast
 from privacy.fragment import Fragment, Plan
 from privacy.levels import Groups, Loads
 from privacy.planner import Planner
 from privacy.request import Request
-from tests.attacks.local_node import LocalNode, local_node
+from tests.attacks.local_node import LocalNode, local_node, prepared_node
 from tests.statistics.audit import Finding, Noising, audit, together
 from tests.statistics.clinic import CATALOG, tables
 
@@ -136,6 +137,51 @@ def test_the_claim_holds_and_is_used(
     finding = neighbours.audited(fragment, fragment.charge)
     assert not finding.contradicted
     assert finding.epsilon > 0.3  # the person shows as much as that, so the audit looked at something
+
+
+# Prepared snapshots
+
+
+SUMS = '[snapshots.sums.visits]\nkeys = [["ward"], ["shift"]]\n'
+READY = {
+    "one group": "SELECT SUM(cost), AVG(score) FROM visits",
+    "few groups": "SELECT shift, SUM(cost) FROM visits GROUP BY shift",
+    "limited groups": "SELECT ward, COUNT(*) FROM visits WHERE sex = 'M' GROUP BY ward",
+    "limited groups that pass": "SELECT ward, COUNT(*) FROM visits WHERE ward NOT IN ('B', 'C') GROUP BY ward",
+}
+
+
+@pytest.fixture(scope="module")
+def prepared_neighbours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbours]:
+    folder = tmp_path_factory.mktemp("prepared")
+    with (
+        prepared_node(folder / "with", CATALOG, tables(target=True), province="east", sums=SUMS) as one,
+        prepared_node(folder / "without", CATALOG, tables(target=False), province="east", sums=SUMS) as other,
+    ):
+        yield Neighbours(one, other)
+
+
+@with_each_mechanism
+@pytest.mark.parametrize("name", READY)
+def test_sums_that_are_ready_keep_the_claim(
+    prepared_neighbours: Neighbours, name: str, mechanism: Mechanism, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fragment = planned(READY[name], mechanism, monkeypatch).blocks[0].fragments["east"]
+    stored = prepared_neighbours.with_target.stored
+    assert "made with the snapshot" in bounded_sql(fragment, secret="", stored=stored)
+    finding = prepared_neighbours.audited(fragment, fragment.charge)
+    assert not finding.contradicted
+    assert finding.epsilon > 0.3
+
+
+@with_each_mechanism
+@pytest.mark.parametrize("name", ["limited groups", "limited groups that pass"])
+def test_places_that_are_not_looked_at_are_caught(
+    prepared_neighbours: Neighbours, name: str, mechanism: Mechanism, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fragment = planned(READY[name], mechanism, monkeypatch).blocks[0].fragments["east"]
+    bug = no_limit_of_groups(fragment)
+    assert prepared_neighbours.audited(fragment, fragment.charge, sql_of=bug).contradicted
 
 
 # Levels
