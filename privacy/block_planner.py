@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-import numpy as np
 from sqlglot import exp
 
 from privacy.accounting import zcdp_epsilon, zcdp_rho
@@ -16,7 +15,6 @@ from privacy.domains import Cells, Domains
 from privacy.errors import DomainRefused
 from privacy.fragment import Block, Bounding, Fragment, Key, Measure, Mechanism
 from privacy.grouping import MAX_ROWS
-from privacy.histograms import stands_out
 from privacy.levels import Groups, at_levels, choose_levels, groups_of
 from privacy.measures import MOST_LEAVES, RawMeasure
 from privacy.noise import variance
@@ -329,17 +327,17 @@ def _relation_sql(cut: Split, province: str, bounding: Bounding) -> str:
 
 
 def _notes_on_distinct(cut: Split, fragments: dict[str, Fragment]) -> list[str]:
-    """From how many rows on a value counts as there, in the finest groups."""
+    """Which values COUNT(DISTINCT x) is likely to miss, in the finest groups."""
     notes = []
     for column in cut.read_off:
         if column.asked == "distinct":
             measures = [one for part in fragments.values() for one in part.measures if one.name == column.measure]
-            deviation = np.sqrt([sum(variance(measure.mechanism, measure.scale) for measure in measures)])
-            tree = measures[0].tree
-            assert tree is not None
-            above = math.ceil(stands_out(tree, deviation)[0])
-            if above > 1:
-                notes.append(f"{measures[0].label}: a value counts as there with about {above:,} rows or more.")
+            spread = 2 * math.sqrt(sum(variance(measure.mechanism, measure.scale) for measure in measures))
+            if spread > 1:
+                notes.append(
+                    f"COUNT(DISTINCT …) may miss values with fewer than some {spread:,.0f} rows: where there are many, "
+                    "it errs downwards."
+                )
     return notes
 
 

@@ -16,7 +16,7 @@ from privacy.linear import Form
 from privacy.trees import Rank, Tree
 
 Kind = Literal["count", "sum", "tree", "units"]
-# What is read off a histogram: the value at a rank, how many bins stand out of the noise, what stands for the largest
+# What is read off a histogram: the value at a rank, how many bins hold rows, what stands for the largest
 # bin, or a MAP of what stands for each to its count.
 Asked = Rank | Literal["distinct", "mode", "counts"]
 # Discrete Laplace (pure ε-DP); the same for a count and a centred sum of its rows at once (privacy/pairs.py); discrete

@@ -1,7 +1,7 @@
 """COUNT(DISTINCT x), HISTOGRAM(x) and MODE(x): what is read off the noisy counts of single values.
 
 Each row adds 1 to one bin, so one unit moves a flat histogram as far as it moves a count. What is read off is
-post-processing: see privacy/histograms.py.
+post-processing: see privacy/histograms.py and privacy/presence.py.
 """
 
 from __future__ import annotations

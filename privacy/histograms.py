@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from privacy.dense import SATURATION
+from privacy.presence import bins_with_rows
 from privacy.trees import Rank, Tree, quantiles
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from privacy.fragment import ReadOff
 
     Counts = NDArray[np.float64]
-
-TOO_MANY = 0.1  # bins that no row is in but that seem to have some, on average, in a histogram where all are empty
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class Histogram:
         ranked: dict[str, Rank] = {}
         for column in self.read_off:
             if column.asked == "distinct":
-                found[column.name] = pa.array(bins_seen(self.tree, counts, deviation))
+                found[column.name] = pa.array(bins_with_rows(counts[:, : self.tree.leaves], deviation))
             elif column.asked == "mode":
                 found[column.name] = _largest(column, counts[:, : self.tree.leaves])
             elif column.asked == "counts":
@@ -70,24 +68,6 @@ class Histogram:
             columns = zip(ranked, values.T, strict=True)
             found |= {name: pa.array(column, mask=np.isnan(column)) for name, column in columns}
         return found
-
-
-def stands_out(tree: Tree, deviation: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The count above which a bin is taken to have rows, by cell.
-
-    Of Laplace noise of scale b, and standard deviation √2 b, P[Z > t] = e^(−t/b) / 2; sums of several and Gaussian
-    noise have less that far out. So in a histogram without rows TOO_MANY bins pass on average; without noise all bins
-    with a row do.
-    """
-    factor = math.log(max(tree.leaves, 1) / (2 * TOO_MANY)) / math.sqrt(2)
-    return np.maximum(0.5, factor * deviation)
-
-
-def bins_seen(tree: Tree, counts: Counts, deviation: NDArray[np.float64]) -> Counts:
-    """How many bins hold more rows than noise could make up, by cell. Bins of fewer are missed: it errs downwards."""
-    seen = counts[:, : tree.leaves] > stands_out(tree, deviation)[:, np.newaxis]
-    found: Counts = seen.sum(axis=1).astype(np.float64)
-    return found
 
 
 def _largest(column: ReadOff, counts: Counts) -> pa.Array:

@@ -1,14 +1,10 @@
-"""What is read off the counts of single bins: how many stand out, which is the largest, and the MAP of them."""
-
-import math
+"""What is read off the counts of single bins: how many hold rows, which is the largest, and the MAP of them."""
 
 import numpy as np
 import pyarrow as pa
-import pytest
 
-from privacy.fragment import Asked, Mechanism, ReadOff
-from privacy.histograms import TOO_MANY, Histogram, bins_seen, stands_out
-from privacy.noise import simulated_noise, variance
+from privacy.fragment import Asked, ReadOff
+from privacy.histograms import Histogram
 from privacy.trees import flat_tree
 
 VALUES = pa.array(["a", "b", "c"])
@@ -51,38 +47,3 @@ def test_draws_are_read_off_as_what_was_released() -> None:
     noise = np.array([[[0, 0, 0], [0, 9, 0]], [[0, 0, 0], [0, 0, -9]]], float)
     assert merged.simulated_columns(noise, slice(0, 2))["q0"].to_pylist() == ["a", "b", "c", None]
     assert merged.asked({"q1"}).simulated_columns(noise, slice(0, 2)) == {}
-
-
-@pytest.mark.parametrize("mechanism", ["laplace", "gaussian"])
-@pytest.mark.parametrize("leaves", [5, 20, 1000])
-@pytest.mark.parametrize("nodes", [1, 4])
-def test_of_empty_bins_hardly_any_is_seen(mechanism: Mechanism, leaves: int, nodes: int) -> None:
-    """Of 2,000,000 empty bins; a sum of Laplace noises passes less often than one.
-
-    The number that passes is about Poisson with mean 2,000,000 × TOO_MANY / leaves at most: 200 at least. More than
-    six standard deviations above that has probability below 1e-8.
-    """
-    draws = 2_000_000 // leaves
-    noise = sum(
-        simulated_noise(mechanism, 40.0, (draws, leaves), seed=1000 * node + leaves) for node in range(1, nodes + 1)
-    )
-    assert isinstance(noise, np.ndarray)
-    deviation = np.full(draws, math.sqrt(nodes * variance(mechanism, 40.0)))
-    most = draws * TOO_MANY
-    assert bins_seen(flat_tree(leaves), noise, deviation).sum() < most + 6 * math.sqrt(most)
-
-
-def test_noise_hides_no_value_that_many_have() -> None:
-    """Of 1,000 values 100 are had 2,000 times; 50 draws of noise of scale 20, with a fixed seed."""
-    tree, counts = flat_tree(1000), np.zeros((50, 1000))
-    counts[:, ::10] = 2_000
-    found = bins_seen(tree, counts + simulated_noise("laplace", 20.0, counts.shape, seed=1), np.full(50, 20 * 2**0.5))
-    assert found.min() >= 100
-    assert found.mean() < 100.5
-
-
-def test_the_line_is_higher_where_there_are_more_bins_and_more_noise() -> None:
-    few, many = (stands_out(flat_tree(leaves), np.array([0.0, 10.0, 20.0])) for leaves in (5, 1000))
-    assert few[0] == many[0] == 0.5
-    assert few[1] < few[2]
-    assert few[1] < many[1]
