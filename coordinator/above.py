@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 NO_ERROR_BARS = "The error bars of some columns could not be computed."
 MOST_JOINT_DRAWS = 399  # each computes the whole answer
+_NAME = re.compile(r"\w+")
 _APART = 1_000  # between the seeds of blocks: more than measures × nodes of one
 
 
@@ -81,9 +83,19 @@ class _MergedBlock:
     histograms: list[Histogram]
     table: pa.Table
 
-    def simulated(self, *, seed: int, draws: int | None = None) -> Iterator[tuple[pa.Table, int]]:
-        contributions, roll_up = self.merged.contributions, self.merged.roll_up
-        return simulated(self.table, self.histograms, contributions, seed=seed, roll_up=roll_up, draws=draws)
+    def simulated(self, error_sql: str, *, seed: int, draws: int | None = None) -> Iterator[tuple[pa.Table, int]]:
+        """Of what is read off histograms only what `error_sql` names: a MAP a draw takes time and memory."""
+        contributions, roll_up, named = self.merged.contributions, self.merged.roll_up, set(_NAME.findall(error_sql))
+        table = self.table.drop_columns([column.name for column in self.block.read_off if column.name not in named])
+        asked = [histogram.asked(named) for histogram in self.histograms]
+        return simulated(table, asked, contributions, seed=seed, roll_up=roll_up, draws=draws)
+
+    @property
+    def numbers(self) -> int:
+        """How many noisy numbers there are in all cells of all nodes."""
+        fragment = self.block.any_fragment
+        each = sum(measure.width for measure in fragment.finest)
+        return int(self.table.num_rows) * len(self.block.fragments) * each
 
 
 def _merged(block: Block, releases: Mapping[str, Mapping[str, pa.Table]]) -> _MergedBlock:
@@ -95,13 +107,13 @@ def _merged(block: Block, releases: Mapping[str, Mapping[str, pa.Table]]) -> _Me
         )
     merged = by_grouping_sets(merge(block.fragments, own), block.grouping_sets, len(block.any_fragment.keys))
     histograms = _histograms(block, merged)
-    return _MergedBlock(block, merged, histograms, _with_quantiles(merged.table, histograms))
+    return _MergedBlock(block, merged, histograms, _with_read_off(merged.table, histograms))
 
 
 def _drawn(session: Session, plan: Plan, blocks: Sequence[_MergedBlock], *, seed: int) -> list[Spread]:
     """The spread of each noisy column that is not linear, by simulation, part by part."""
     parts: list[list[NDArray[np.float64]]] = []
-    for draws, count in blocks[0].simulated(seed=seed):
+    for draws, count in blocks[0].simulated(plan.rest.error_sql, seed=seed):
         found = session.run(plan.rest.error_sql, **{blocks[0].block.simulated_name: draws})
         parts.append([column.cast(pa.float64()).to_numpy().reshape(-1, count) for column in found.columns])
     return [drawn_spread(np.concatenate(column)) for column in zip(*parts, strict=True)]
@@ -111,9 +123,9 @@ def _drawn_jointly(session: Session, plan: Plan, blocks: Sequence[_MergedBlock],
     """The same where rows of the answer depend on many cells: the whole answer, once a draw."""
     tables: dict[str, pa.Table] = {one.block.name: one.table for one in blocks}
     rows = sum(one.table.num_rows for one in blocks)
-    count = min(MOST_JOINT_DRAWS, draws_per_cell(rows, rows * sum(len(one.block.fragments) for one in blocks)))
+    count = min(MOST_JOINT_DRAWS, draws_per_cell(rows, sum(one.numbers for one in blocks)))
     for number, one in enumerate(blocks):
-        parts = [table for table, _ in one.simulated(seed=seed + number * _APART, draws=count)]
+        parts = [table for table, _ in one.simulated(plan.rest.error_sql, seed=seed + number * _APART, draws=count)]
         whole = pa.concat_tables(parts)
         numbers = pa.array(np.tile(np.arange(count, dtype=np.int64), one.table.num_rows))
         tables[one.block.simulated_name] = whole.append_column("draw", numbers)
@@ -138,21 +150,21 @@ def _spreads(plan: Plan, only: _MergedBlock, drawn: list[Spread]) -> list[Spread
 
 
 def _histograms(block: Block, merged: Merged) -> list[Histogram]:
-    """The merged histograms with the quantiles that the rest reads off them."""
+    """The merged histograms with what the rest reads off them."""
     return [
         Histogram(
             measure.name,
             measure.tree,
             merged.trees[measure.name],
             cell_deviations(measure.name, merged.contributions, merged.table.num_rows, roll_up=merged.roll_up),
-            tuple(quantile for quantile in block.quantiles if quantile.measure == measure.name),
+            tuple(column for column in block.read_off if column.measure == measure.name),
         )
         for measure in block.any_fragment.finest
         if measure.tree is not None
     ]
 
 
-def _with_quantiles(table: pa.Table, histograms: list[Histogram]) -> pa.Table:
+def _with_read_off(table: pa.Table, histograms: list[Histogram]) -> pa.Table:
     for histogram in histograms:
         for name, column in histogram.columns().items():
             table = table.append_column(name, column)
@@ -187,8 +199,8 @@ def _schema(block: Block) -> pa.Schema:
     keys = [fragment.cells.schema.field(key.name) for key in fragment.keys]
     marks = [pa.field(rolled_up(place), pa.int64()) for place in range(len(keys))] if block.grouping_sets else []
     measures = [pa.field(measure.name, pa.int64()) for measure in fragment.finest if measure.tree is None]
-    quantiles = [pa.field(quantile.name, pa.float64()) for quantile in block.quantiles]
-    return pa.schema([pa.field("cell", pa.int64()), *keys, *marks, *measures, *quantiles])
+    read_off = [pa.field(column.name, column.type) for column in block.read_off]
+    return pa.schema([pa.field("cell", pa.int64()), *keys, *marks, *measures, *read_off])
 
 
 def _after_release(fault: ConstructRefused) -> ConstructRefused:

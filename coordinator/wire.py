@@ -95,7 +95,7 @@ def _level(level: Level) -> fragment_pb2.Level:
 
 
 def _tree(tree: Tree) -> fragment_pb2.Tree:
-    return fragment_pb2.Tree(low=tree.low, width=tree.width, leaves=tree.leaves, whole=tree.whole)
+    return fragment_pb2.Tree(low=tree.low, width=tree.width, leaves=tree.leaves, whole=tree.whole, flat=tree.flat)
 
 
 def _threshold(threshold: Threshold) -> fragment_pb2.Threshold:

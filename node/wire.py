@@ -86,7 +86,7 @@ def _level(message: fragment_pb2.Level) -> Level:
 
 
 def _tree(message: fragment_pb2.Tree) -> Tree:
-    return Tree(message.low, message.width, message.leaves, message.whole)
+    return Tree(message.low, message.width, message.leaves, message.whole, message.flat)
 
 
 def _bounding(message: fragment_pb2.Bounding) -> Bounding:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sqlglot import exp
 
+from privacy.dialect import Histogram
 from privacy.errors import ConstructRefused
 from privacy.expressions import Facts, Reading
 from privacy.expressions.comparisons import condition
+from privacy.expressions.facts import list_of
 from privacy.expressions.rules import integer
+from privacy.frequencies import count_distinct, histogram, mode
 from privacy.measures import COUNT_FACTS, Lowered, MeasureBook
 from privacy.moments import correlation, covariance, deviation, intercept, slope, variance
 from privacy.positions import position_of, shown
@@ -42,23 +45,8 @@ def lower(node: exp.Expr, book: MeasureBook) -> Lowered:
 
 def _count(book: MeasureBook, node: exp.Expr, kept: exp.Expr | None) -> Lowered:
     if isinstance(node.this, exp.Distinct):
-        return _count_distinct(book, node, kept)
+        return count_distinct(book, node, kept)
     measure = book.count(node.this, kept, label=shown(node))
-    return Lowered(Reading(exp.column(measure.name), COUNT_FACTS), {measure.name: 1.0})
-
-
-def _count_distinct(book: MeasureBook, node: exp.Expr, kept: exp.Expr | None) -> Lowered:
-    """COUNT(DISTINCT person_id), of the unit's identifier; or of an integer of few values."""
-    values = node.this.expressions
-    if len(values) != 1:
-        raise ConstructRefused(
-            f"`{shown(node)}`: distinct values of one expression can be counted",
-            remedy="Write COUNT(DISTINCT person_id), with the unit's identifier; or group by the columns.",
-            position=position_of(node),
-        )
-    if not book.reader.read(values[0]).facts.identifier:
-        return book.distinct_values(values[0], kept, label=shown(node))
-    measure = book.units(values[0], kept, label=shown(node))
     return Lowered(Reading(exp.column(measure.name), COUNT_FACTS), {measure.name: 1.0})
 
 
@@ -106,26 +94,49 @@ def _greatest(book: MeasureBook, node: exp.Expr, kept: exp.Expr | None) -> Lower
 
 
 def _quantile(book: MeasureBook, node: exp.Expr, kept: exp.Expr | None) -> Lowered:
-    """QUANTILE_CONT(x, p), QUANTILE_DISC(x, p), APPROX_QUANTILE(x, p) with a literal p from 0 to 1."""
+    """QUANTILE_CONT(x, p), QUANTILE_DISC(x, p), APPROX_QUANTILE(x, p): p is a literal from 0 to 1, or a list."""
     fraction = node.args.get("quantile") or node.args.get("expression")
+    if isinstance(fraction, exp.Array) and 0 < len(fraction.expressions) <= _MOST_FRACTIONS:
+        ranks = [_rank(node, item) for item in fraction.expressions]
+        return _listed([book.quantile(node.this, rank, kept, label=shown(node)) for rank in ranks])
+    return book.quantile(node.this, _rank(node, fraction), kept, label=shown(node))
+
+
+def _listed(values: Sequence[Lowered]) -> Lowered:
+    """A LIST of quantiles of one histogram, NULL where there are no rows and so each of them is."""
+    none = exp.Is(this=values[0].reading.sql.copy(), expression=exp.Null())
+    items = exp.Array(expressions=[value.reading.sql for value in values])
+    facts = Facts(list_of("DOUBLE"), nullable=True)
+    reading = Reading(exp.Case(ifs=[exp.If(this=none, true=exp.Null())], default=items), facts)
+    return Lowered(reading, values[0].importance)
+
+
+_MOST_FRACTIONS = 100
+
+
+def _rank(node: exp.Expr, fraction: exp.Expr | None) -> float:
     number = isinstance(fraction, exp.Literal) and not fraction.is_string
     rank = float(fraction.name) if number and fraction is not None else math.nan
     if not 0 <= rank <= 1:
         raise ConstructRefused(
-            f"`{shown(node)}`: the fraction must be a literal from 0 to 1",
-            remedy="Write for example QUANTILE_CONT(x, 0.9).",
+            f"`{shown(node)}`: the fraction must be a literal from 0 to 1, or a list of up to {_MOST_FRACTIONS}",
+            remedy="Write for example QUANTILE_CONT(x, 0.9) or QUANTILE_CONT(x, [0.25, 0.5, 0.75]).",
             position=position_of(node),
         )
-    return book.quantile(node.this, rank, kept, label=shown(node))
+    return rank
 
 
 def _within_group(book: MeasureBook, node: exp.Expr, kept: exp.Expr | None) -> Lowered:
-    """PERCENTILE_CONT(p) WITHIN GROUP (ORDER BY x)."""
+    """PERCENTILE_CONT(p) WITHIN GROUP (ORDER BY x), and MODE() WITHIN GROUP (ORDER BY x)."""
     order, inner = node.expression, node.this
-    plain = isinstance(order, exp.Order) and len(order.expressions) == 1 and isinstance(inner, _PERCENTILES)
+    plain = (
+        isinstance(order, exp.Order) and len(order.expressions) == 1 and isinstance(inner, (*_PERCENTILES, exp.Mode))
+    )
     term = order.expressions[0] if plain else None
     if not isinstance(term, exp.Ordered) or term.args.get("desc") or inner.args.get("expression"):
         raise _not_answered(node, node)
+    if isinstance(inner, exp.Mode):
+        return mode(book, exp.Mode(this=term.this), kept)
     return _quantile(book, type(inner)(this=term.this, expression=inner.this), kept)
 
 
@@ -155,6 +166,9 @@ _AGGREGATES: dict[type[exp.Expr], Lower] = {
     exp.Quantile: _quantile,
     exp.ApproxQuantile: _quantile,
     exp.WithinGroup: _within_group,
+    exp.ApproxDistinct: count_distinct,
+    exp.Mode: mode,
+    Histogram: histogram,
 }
 _SECOND: dict[type[exp.Expr], set[str]] = {  # what else an aggregate may be given
     exp.CovarPop: {"expression"},
@@ -167,11 +181,12 @@ _SECOND: dict[type[exp.Expr], set[str]] = {  # what else an aggregate may be giv
     exp.Quantile: {"quantile"},
     exp.ApproxQuantile: {"quantile"},
     exp.WithinGroup: {"expression"},
+    Histogram: {"expression"},
 }
 _ANSWERED = (
-    "COUNT(*), COUNT(x), COUNT(DISTINCT person_id), COUNT_IF(condition), BOOL_OR, BOOL_AND, SUM(x), AVG(x), MIN, MAX, "
-    "MEDIAN, QUANTILE_CONT(x, 0.9), VARIANCE, STDDEV, COVAR_POP, COVAR_SAMP, CORR, REGR_SLOPE or REGR_INTERCEPT, with "
-    "FILTER (WHERE …) if need be"
+    "COUNT(*), COUNT(x), COUNT(DISTINCT x), COUNT_IF(condition), BOOL_OR, BOOL_AND, SUM(x), AVG(x), MIN, MAX, "
+    "MEDIAN, QUANTILE_CONT(x, 0.9), MODE, HISTOGRAM, VARIANCE, STDDEV, COVAR_POP, COVAR_SAMP, CORR, REGR_SLOPE or "
+    "REGR_INTERCEPT, with FILTER (WHERE …) if need be"
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from sqlglot import exp
@@ -16,6 +17,7 @@ from privacy.fragment import Block, Bounding, Fragment, Key, Measure, Mechanism
 from privacy.grouping import MAX_ROWS
 from privacy.levels import Groups, at_levels, choose_levels, groups_of
 from privacy.measures import MOST_LEAVES, RawMeasure
+from privacy.noise import variance
 from privacy.open_keys import check_open, count_units, most_groups, open_cells, open_form
 from privacy.request import Request
 from privacy.rows.source import in_province, is_province
@@ -121,9 +123,17 @@ class BlockPlanner:
         """With the finest histograms that a release has room for."""
         cuts: list[Split] = []
         for most_leaves in (MOST_LEAVES, *_COARSER):
-            cut = split(bound, names, self._catalog, request.options, most_leaves=most_leaves, from_means=from_means)
+            cut = split(
+                bound,
+                names,
+                self._catalog,
+                request.options,
+                self._domains,
+                most_leaves=most_leaves,
+                from_means=from_means,
+            )
             cuts.append(cut)
-            last = not cut.quantiles or most_leaves == _COARSER[-1]
+            last = not any(map(_can_be_coarser, cut.measures)) or most_leaves == _COARSER[-1]
             try:
                 cells = self._cells(cut, [key.reading.sql for key in cut.keys])
             except DomainRefused as refusal:
@@ -172,8 +182,12 @@ def plan_block(shape: Shape, name: str, request: Request) -> PlannedBlock:
     charges = [fragment.charge for fragment in fragments.values()]
     delta = request.delta if any(charge.rho or charge.delta for charge in charges) else 0.0
     per_node = max(fragment.epsilon for fragment in fragments.values())
-    block = Block(name, fragments, cut.quantiles, cut.grouping_sets, request.epsilon, delta, per_node, span)
+    block = Block(name, fragments, cut.read_off, cut.grouping_sets, request.epsilon, delta, per_node, span)
     return PlannedBlock(block, cut, _notes(cut, fragments))
+
+
+def _can_be_coarser(measure: RawMeasure) -> bool:
+    return measure.tree is not None and not measure.tree.flat
 
 
 def _numbers_per_cell(cut: Split) -> int:
@@ -312,6 +326,21 @@ def _relation_sql(cut: Split, province: str, bounding: Bounding) -> str:
     return canonical(in_province(query, province)).sql(dialect="duckdb", copy=False)
 
 
+def _notes_on_distinct(cut: Split, fragments: dict[str, Fragment]) -> list[str]:
+    """Which values COUNT(DISTINCT x) is likely to miss, in the finest groups."""
+    notes = []
+    for column in cut.read_off:
+        if column.asked == "distinct":
+            measures = [one for part in fragments.values() for one in part.measures if one.name == column.measure]
+            spread = 2 * math.sqrt(sum(variance(measure.mechanism, measure.scale) for measure in measures))
+            if spread > 1:
+                notes.append(
+                    f"COUNT(DISTINCT …) may miss values with fewer than some {spread:,.0f} rows: where there are many, "
+                    "it errs downwards."
+                )
+    return notes
+
+
 def _notes(cut: Split, fragments: dict[str, Fragment]) -> tuple[str, ...]:
     """What bounding may have cut, which no error bar shows."""
     unit = cut.relation.owned.unit
@@ -330,8 +359,9 @@ def _notes(cut: Split, fragments: dict[str, Fragment]) -> tuple[str, ...]:
     notes += [
         f"{measure.label} is read off bins of width {measure.tree.width:g}."
         for measure in cut.measures
-        if measure.tree is not None
+        if measure.tree is not None and not measure.tree.flat
     ]
+    notes += _notes_on_distinct(cut, fragments)
     several = len(fragments) > 1 and cut.relation.owned.span > 1 and not any(map(_is_by_province, cut.keys))
     if several and any(measure.kind == "units" and measure.name != cut.decides for measure in cut.measures):
         notes.append(f"Distinct {unit}s are counted once in each province that holds them, and these counts are added.")

@@ -239,10 +239,10 @@ def _needs_lifting(block: exp.Select) -> bool:
 
 
 def _looks_around(node: exp.Expr, keys: list[exp.Expr]) -> bool:
-    """Whether there are windows or sub-queries outside of keys and aggregates, which are computed below the line."""
+    """Whether there are windows, sub-queries or UNNEST outside of keys and aggregates, which are below the line."""
     if node in keys or _is_aggregate(node):
         return False
-    if isinstance(node, exp.Window | exp.Query):
+    if isinstance(node, exp.Window | exp.Query | exp.Explode):
         return True
     return any(_looks_around(child, keys) for child in node.iter_expressions())
 

@@ -1,4 +1,4 @@
-"""DuckDB's SQL, with EXPLAIN as a tree, and with the clause in which GoogleSQL says what a query may cost.
+"""DuckDB's SQL, with EXPLAIN and HISTOGRAM as trees, and with the clause in which GoogleSQL says what a query may cost.
 
     EXPLAIN SELECT WITH DIFFERENTIAL_PRIVACY OPTIONS(epsilon = 1, max_groups_contributed = 2) kind, COUNT(*) FROM …
 
@@ -26,14 +26,24 @@ class Explain(exp.Expression):
     arg_types = {"this": False}  # noqa: RUF012
 
 
+class Histogram(exp.Expression, exp.AggFunc):
+    """HISTOGRAM(x), HISTOGRAM(x, [10, 20, 50])."""
+
+    arg_types = {"this": True, "expression": False}  # noqa: RUF012
+
+
 class WeirSQL(DuckDB):
     """To read; what is written is plain DuckDB."""
+
+    INDEX_OFFSET = 0  # `x[1]` stays 1 until it is known whether x is a list or a MAP; parsing.py tells the writer
 
     class Tokenizer(DuckDB.Tokenizer):
         # As a keyword it would swallow the statement as one text.
         KEYWORDS = {name: kind for name, kind in DuckDB.Tokenizer.KEYWORDS.items() if name != "EXPLAIN"}  # noqa: RUF012
 
     class Parser(DuckDBParser):
+        FUNCTIONS = {**DuckDBParser.FUNCTIONS, "HISTOGRAM": Histogram.from_arg_list}  # noqa: RUF012
+
         def _parse_statement(self) -> exp.Expr | None:
             place = self._curr
             if not self._match_text_seq("EXPLAIN"):

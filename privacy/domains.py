@@ -12,17 +12,28 @@ from threading import Lock
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 from sqlglot import exp
 
 from privacy.catalog import ENUMERABLE_VALUES, Catalog, PrivateTable, PublicTable
 from privacy.errors import DomainRefused
-from privacy.expressions import Facts
+from privacy.expressions import Facts, Reading
 from privacy.expressions.rules import grouped
 from privacy.fragment import MAX_CELLS
 from privacy.positions import position_of, shown
 from privacy.rows.relation import Join, Relation
 from privacy.rows.source import Arm, Source, in_province, is_province
 
+# Of keys and values, by their type in DuckDB.
+ARROW_TYPES: dict[str, pa.DataType] = {
+    "BOOLEAN": pa.bool_(),
+    "BIGINT": pa.int64(),
+    "DOUBLE": pa.float64(),
+    "VARCHAR": pa.string(),
+    "DATE": pa.date32(),
+    "TIMESTAMP": pa.timestamp("us"),
+    "NULL": pa.int32(),
+}
 _LARGEST_PRODUCT = 2_000_000  # combinations of values that are tried for keys that share columns
 _CACHED = 256
 _TRUTH = "(VALUES (FALSE), (TRUE))"
@@ -149,6 +160,24 @@ class Domains:
                 position=position_of(keys[0]) if keys else None,
             )
         return cells if cells.count else None
+
+    def values(self, relation: Relation, reading: Reading, *, most: int) -> pa.Array:
+        """Every value but NULL that `reading` can have in any province, in ascending order.
+
+        Raises:
+            DomainRefused: nobody can list them, or they are more than `most`.
+        """
+        located = any(map(is_province, relation.query({"x": reading.sql}).find_all(exp.Column)))
+        provinces = self._catalog.region.provinces
+        found = pa.array([], ARROW_TYPES[reading.facts.type])
+        for province in provinces if located else provinces[:1]:
+            enumeration = self._enumeration(_Place(relation, province), {"k0": reading.sql})
+            listed = self._run(enumeration.sql, most + 1)
+            if listed.count > most + 1:
+                raise DomainRefused(f"there are more than {most:,}")
+            found = pa.concat_arrays([found, listed.table.column("k0").combine_chunks().cast(found.type)])
+        found = pc.unique(found).drop_null()
+        return found.take(pc.sort_indices(found))
 
     def _run(self, sql: str, limit: int) -> Cells:
         place = (sql, limit)

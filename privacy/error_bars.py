@@ -167,7 +167,7 @@ def simulated(
     It has every row of `merged` once a draw, its measures with fresh noise.
 
     Args:
-        merged: `cell` (0 …, in order), the keys, the measures (int64), the quantiles of `histograms`.
+        merged: `cell` (0 …, in order), the keys, the measures (int64), what is read off `histograms`.
         roll_up: which of the cells of `contributions` each row of `merged` is the sum of; None where each is one.
         draws: of each cell; as many as are worth it where it is None.
 
@@ -176,7 +176,7 @@ def simulated(
     """
     rows = merged.num_rows
     cells = roll_up.cells if roll_up is not None else rows
-    asked = [quantile.name for histogram in histograms for quantile in histogram.quantiles]
+    asked = [column.name for histogram in histograms for column in histogram.read_off]
     trees = {histogram.measure: histogram.tree.size for histogram in histograms}
     measures = [name for name in contributions[0].noises if name not in trees]
     numbers = len(measures) + sum(trees.values())

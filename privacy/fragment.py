@@ -16,6 +16,9 @@ from privacy.linear import Form
 from privacy.trees import Rank, Tree
 
 Kind = Literal["count", "sum", "tree", "units"]
+# What is read off a histogram: the value at a rank, how many bins hold rows, what stands for the largest
+# bin, or a MAP of what stands for each to its count.
+Asked = Rank | Literal["distinct", "mode", "counts"]
 # Discrete Laplace (pure ε-DP); the same for a count and a centred sum of its rows at once (privacy/pairs.py); discrete
 # Gaussian (zCDP).
 Mechanism = Literal["laplace", "laplace_pair", "gaussian"]
@@ -199,22 +202,38 @@ class OutputColumn:
 
 
 @dataclass(frozen=True)
-class Quantile:
-    """A column of a block's table that is computed from a tree: `name`, for example `q0`, is the value at `rank`."""
+class ReadOff:
+    """A column of a block's table that is computed from a histogram: `name`, for example `q0`.
+
+    Attributes:
+        values: what stands for each bin, in their order; of quantiles, which lie between bins, nothing.
+        boundaries: so many bins, the first, are in the MAP even if their count is 0.
+    """
 
     name: str
     measure: str
-    rank: Rank
+    asked: Asked
+    values: pa.Array = field(default_factory=lambda: pa.nulls(0), repr=False)
+    boundaries: int = 0
+
+    @property
+    def type(self) -> pa.DataType:
+        """Of the column."""
+        if self.asked == "mode":
+            return self.values.type
+        if self.asked == "counts":
+            return pa.map_(self.values.type, pa.int64())
+        return pa.float64()
 
 
 @dataclass(frozen=True)
 class Rest:
     """The part above the privacy line: SQL (DuckDB dialect) over the tables of the blocks.
 
-    A block's table has one row per cell: `cell` (its number), the keys `k0` …, the merged counts and sums `m0` …, the
-    quantiles `q0` …. Where there are grouping sets it has one row per group of each set: keys that are rolled up are
-    NULL, and `r0` … say with 1 that key `k0` … is rolled up. Its simulated table has the same columns, many draws of
-    each cell, and the number of the draw in `draw`.
+    A block's table has one row per cell: `cell` (its number), the keys `k0` …, the merged counts and sums `m0` …, what
+    is read off histograms `q0` …. Where there are grouping sets it has one row per group of each set: keys that are
+    rolled up are NULL, and `r0` … say with 1 that key `k0` … is rolled up. Its simulated table has the same columns,
+    many draws of each cell, and the number of the draw in `draw`.
 
     Attributes:
         sql: gives the answer's rows in order, `cell` last.
@@ -240,7 +259,7 @@ class Block:
     Attributes:
         name: of that table: `merged`, `merged2` …; `simulated_name` has many draws of each of its cells.
         fragments: by province; a province whose rows the WHERE clause excludes has none and is not asked.
-        quantiles: the columns of the table that come from trees.
+        read_off: the columns of the table that come from trees.
         grouping_sets: for each, the places of its keys among the fragment's; empty where all keys are the only set.
         epsilon, delta: the regional guarantee; δ is 0 where all noise is Laplace and all groups are public.
         epsilon_per_node: the guarantee of one node by itself, at the same δ.
@@ -250,7 +269,7 @@ class Block:
 
     name: str
     fragments: dict[str, Fragment]
-    quantiles: tuple[Quantile, ...]
+    read_off: tuple[ReadOff, ...]
     grouping_sets: tuple[tuple[int, ...], ...]
     epsilon: float
     delta: float

@@ -1,20 +1,25 @@
-"""Merged histograms → the quantile columns that the rest of the query reads."""
+"""Merged histograms → the columns that the rest of the query reads: quantiles, and what counts of single bins say."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from privacy.trees import quantiles
+from privacy.dense import SATURATION
+from privacy.presence import bins_with_rows
+from privacy.trees import Rank, Tree, quantiles
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from numpy.typing import NDArray
 
-    from privacy.fragment import Quantile
-    from privacy.trees import Tree
+    from privacy.fragment import ReadOff
+
+    Counts = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -30,10 +35,14 @@ class Histogram:
     tree: Tree
     counts: NDArray[np.int64]
     deviation: NDArray[np.float64]
-    quantiles: tuple[Quantile, ...]
+    read_off: tuple[ReadOff, ...]
+
+    def asked(self, names: Container[str]) -> Histogram:
+        """The same of which only these columns are asked."""
+        return replace(self, read_off=tuple(column for column in self.read_off if column.name in names))
 
     def columns(self) -> dict[str, pa.Array]:
-        """By quantile, one float64 a cell; NULL where there are no rows."""
+        """By what is read off, one value a cell; NULL where there are no rows."""
         return self._columns(self.counts.astype(np.float64), self.deviation)
 
     def simulated_columns(self, noise: NDArray[np.float64], part: slice) -> dict[str, pa.Array]:
@@ -42,9 +51,39 @@ class Histogram:
         counts = (self.counts[part, np.newaxis, :] + noise).reshape(cells * draws, nodes)
         return self._columns(counts, np.repeat(self.deviation[part], draws))
 
-    def _columns(self, counts: NDArray[np.float64], deviation: NDArray[np.float64]) -> dict[str, pa.Array]:
-        values = quantiles(self.tree, counts, [quantile.rank for quantile in self.quantiles], deviation=deviation)
-        return {
-            quantile.name: pa.array(values[:, place], mask=np.isnan(values[:, place]))
-            for place, quantile in enumerate(self.quantiles)
-        }
+    def _columns(self, counts: Counts, deviation: NDArray[np.float64]) -> dict[str, pa.Array]:
+        found: dict[str, pa.Array] = {}
+        ranked: dict[str, Rank] = {}
+        for column in self.read_off:
+            if column.asked == "distinct":
+                found[column.name] = pa.array(bins_with_rows(counts[:, : self.tree.leaves], deviation))
+            elif column.asked == "mode":
+                found[column.name] = _largest(column, counts[:, : self.tree.leaves])
+            elif column.asked == "counts":
+                found[column.name] = _map(column, counts[:, : self.tree.leaves])
+            else:
+                ranked[column.name] = column.asked
+        if ranked:
+            values = quantiles(self.tree, counts, list(ranked.values()), deviation=deviation)
+            columns = zip(ranked, values.T, strict=True)
+            found |= {name: pa.array(column, mask=np.isnan(column)) for name, column in columns}
+        return found
+
+
+def _largest(column: ReadOff, counts: Counts) -> pa.Array:
+    """What stands for the bin of the largest count, the first of equal ones; NULL where none has a row."""
+    place = counts.argmax(axis=1)
+    none = counts[np.arange(len(counts)), place] < 1
+    return column.values.take(pa.array(place, mask=none))
+
+
+def _map(column: ReadOff, counts: Counts) -> pa.Array:
+    """Each bin's count, of those whose count is not 0: DuckDB too leaves out what no row has. NULL where all are 0."""
+    whole = np.rint(counts).clip(-SATURATION, SATURATION).astype(np.int64)
+    shown = whole != 0
+    none = ~shown.any(axis=1)
+    shown[:, : column.boundaries] = ~none[:, np.newaxis]
+    cells, places = np.nonzero(shown)
+    offsets = np.searchsorted(cells, np.arange(len(counts) + 1)).astype(np.int32)
+    keys, items = column.values.take(pa.array(places)), pa.array(whole[cells, places])
+    return pa.MapArray.from_arrays(pa.array(offsets), keys, items, type=column.type, mask=pa.array(none))

@@ -7,15 +7,17 @@ from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
+from privacy.bins import Bins
+from privacy.domains import Domains
 from privacy.errors import BoundsRefused, ConstructRefused
 from privacy.expressions import Facts, Reader, Reading
 from privacy.expressions.arithmetic import clamp
 from privacy.expressions.rules import cast, grouped, integer
-from privacy.fragment import Kind, Level, Quantile
+from privacy.fragment import Asked, Kind, Level, ReadOff
 from privacy.grids import EXACT, grid_of, in_steps, number, scaled, steps_of
 from privacy.positions import position_of, shown
 from privacy.rows.relation import Relation
-from privacy.trees import Rank, Tree, tree_over
+from privacy.trees import Rank, Tree, flat_tree, tree_over
 
 MOST_LEAVES = 1000
 _FINE_STEPS = 10**6  # of a whole range: finer steps round no mean that anybody reads
@@ -71,6 +73,7 @@ class MeasureBook:
 
     Args:
         relation: whose rows are aggregated.
+        domains: list the values that an expression over those rows can have.
         most_leaves: of one histogram.
         from_means: sums that are to be computed from a mean and a count, of the `derivable` of the query's first book.
         levels: whether groups are rolled up; then sums of integers are no `derivable`, because rounded at each level
@@ -80,17 +83,19 @@ class MeasureBook:
     def __init__(
         self,
         relation: Relation,
+        domains: Domains,
         *,
         most_leaves: int = MOST_LEAVES,
         from_means: frozenset[str] = frozenset(),
         levels: bool = False,
     ) -> None:
-        self._relation = relation
+        self.relation = relation
+        self.domains = domains
         self._most_leaves = most_leaves
         self._from_means = from_means
         self._levels = levels
         self._sums: dict[str, str | None] = {}  # by input of a sum, the input of the count of the same rows
-        self._quantiles: dict[tuple[str, Rank], Quantile] = {}
+        self._read_off: dict[tuple[str, Asked], ReadOff] = {}
         self.reader: Reader = relation.reader
         self._inputs: dict[str, Input] = {}
         self._measures: dict[tuple[object, ...], RawMeasure] = {}
@@ -100,8 +105,8 @@ class MeasureBook:
         return tuple(self._inputs.values())
 
     @property
-    def quantiles(self) -> tuple[Quantile, ...]:
-        return tuple(self._quantiles.values())
+    def columns_read_off(self) -> tuple[ReadOff, ...]:
+        return tuple(self._read_off.values())
 
     @property
     def measures(self) -> tuple[RawMeasure, ...]:
@@ -114,7 +119,7 @@ class MeasureBook:
 
     def units(self, value: exp.Expr, kept: exp.Expr | None, *, label: str) -> RawMeasure:
         """Distinct units with a row in which `value`, their identifier, is not NULL and `kept` is true."""
-        if self._relation.owned.rows == 1:
+        if self.relation.owned.rows == 1:
             return self.count(value, kept, label=label)
         counted = self._counted(value, kept)
         return self._measure("units", self._input(counted) if counted is not None else None, 0, 1, label=label)
@@ -223,30 +228,28 @@ class MeasureBook:
         tree = tree_over(facts.low, facts.high, whole=whole, most_leaves=self._most_leaves)
         column = self._input(_kept(_leaf(reading, tree), kept))
         measure = self._measure("tree", column, 0, 1, tree=tree, label=label)
-        place = (measure.name, rank)
-        if place not in self._quantiles:
-            self._quantiles[place] = Quantile(f"q{len(self._quantiles)}", measure.name, rank)
+        name = self._named(measure, rank)
         known = Facts("DOUBLE", float(facts.low), float(facts.high) + tree.width, nullable=True)
-        return Lowered(Reading(exp.column(self._quantiles[place].name), known), {measure.name: 1.0})
+        return Lowered(Reading(exp.column(name), known), {measure.name: 1.0})
 
-    def distinct_values(self, node: exp.Expr, kept: exp.Expr | None, *, label: str) -> Lowered:
-        """How many values of `node`, an integer of few, are seen in the rows in which `kept` is true.
+    def read_off(self, bins: Bins, asked: Asked, kept: exp.Expr | None, *, facts: Facts, label: str) -> Lowered:
+        """What is read off the counts of single bins, over the rows in which `kept` is true.
 
-        Raises:
-            ConstructRefused: there may be too many values, or they are no integers.
+        Args:
+            facts: of what is read off.
         """
-        facts = self.reader.value(node).facts
-        if facts.type != "BIGINT" or facts.high - facts.low >= self._most_leaves:
-            raise ConstructRefused(
-                f"`{shown(node)}`: distinct values are counted of the unit's identifier, and of integers with at most "
-                f"{self._most_leaves:,} values between their bounds",
-                remedy="Group by it and count the groups: SELECT COUNT(*) FROM (SELECT x, COUNT(*) AS n … GROUP BY x) "
-                "WHERE n > 10.",
-                position=position_of(node),
-            )
-        counted = self.quantile(node, "distinct", kept, label=label)
-        known = Facts("BIGINT", 0, int(facts.high - facts.low) + 1)
-        return Lowered(Reading(cast(counted.reading.sql, "BIGINT"), known), counted.importance)
+        column = self._input(_kept(bins.leaf, kept))
+        measure = self._measure("tree", column, 0, 1, tree=flat_tree(len(bins.values)), label=label)
+        name = self._named(measure, asked, bins)
+        return Lowered(Reading(exp.column(name), facts), {measure.name: 1.0})
+
+    def _named(self, measure: RawMeasure, asked: Asked, bins: Bins | None = None) -> str:
+        place = (measure.name, asked)
+        if place not in self._read_off:
+            name = f"q{len(self._read_off)}"
+            found = ReadOff(name, measure.name, asked)
+            self._read_off[place] = replace(found, values=bins.values, boundaries=bins.boundaries) if bins else found
+        return self._read_off[place].name
 
     def _spread_out(self, node: exp.Expr) -> Reading:
         """`node` as a number whose distance from the lower bound can be computed on every row."""
@@ -289,7 +292,7 @@ class MeasureBook:
 
     def _grid(self, reading: Reading) -> float:
         plain = reading.sql.unnest()
-        known = self._relation.column(plain).grid if isinstance(plain, exp.Column) else None
+        known = self.relation.column(plain).grid if isinstance(plain, exp.Column) else None
         return grid_of(reading.facts, known)
 
     def _weighted_grid(self, grid: float, facts: Facts) -> float:

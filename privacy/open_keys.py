@@ -17,7 +17,7 @@ from dataclasses import replace
 import pyarrow as pa
 from sqlglot import exp
 
-from privacy.domains import Cells
+from privacy.domains import ARROW_TYPES, Cells
 from privacy.errors import DomainRefused
 from privacy.expressions.rules import cast, integer
 from privacy.fragment import MAX_CELLS
@@ -29,15 +29,6 @@ from privacy.thresholds import SMALLEST_DELTA
 KEY_CHARACTERS = 128
 _KEY_BYTES = 16 * 2**20  # of the texts of one release, so that it fits a message
 _LONGEST_BYTES = 4 * KEY_CHARACTERS  # of one text in UTF-8
-_TYPES: dict[str, pa.DataType] = {
-    "BOOLEAN": pa.bool_(),
-    "BIGINT": pa.int64(),
-    "DOUBLE": pa.float64(),
-    "VARCHAR": pa.string(),
-    "DATE": pa.date32(),
-    "TIMESTAMP": pa.timestamp("us"),
-    "NULL": pa.int32(),
-}
 
 
 def check_open(cut: Split, *, delta: float, refusal: DomainRefused) -> None:
@@ -70,7 +61,7 @@ def count_units(cut: Split) -> Split:
 
 def open_cells(types: Sequence[str]) -> Cells:
     """No cells, in the schema that a release with keys of `types` has."""
-    schema = pa.schema([pa.field(f"k{number}", _TYPES[kind]) for number, kind in enumerate(types)])
+    schema = pa.schema([pa.field(f"k{number}", ARROW_TYPES[kind]) for number, kind in enumerate(types)])
     digest = hashlib.sha256(f"open: {', '.join(types)}".encode()).hexdigest()
     return Cells(schema.empty_table(), 0, digest, listed=False)
 

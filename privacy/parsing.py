@@ -61,6 +61,8 @@ def parse(sql: str) -> Written:
     if not isinstance(statement, exp.Select | exp.SetOperation | exp.Subquery | exp.Pivot):
         raise _not_a_select(statement)
     _refuse_half_numbers(statement)
+    for index in statement.find_all(exp.Bracket):
+        index.set("offset", 1)  # as written, and as it is to be written again
     clause = _clause_of(statement)
     for select in statement.find_all(exp.Select):
         for name, value in select.args.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
 
@@ -10,10 +10,12 @@ from sqlglot import exp
 
 from privacy.aggregates import is_aggregate, lower
 from privacy.catalog import Catalog
+from privacy.domains import Domains
 from privacy.errors import ConstructRefused, RequestRefused, RowsRefused
 from privacy.expressions import Facts, Reader, Reading
+from privacy.expressions.by_name import NAMES
 from privacy.expressions.comparisons import condition
-from privacy.fragment import MERGED, OutputColumn, Quantile, Rest
+from privacy.fragment import MERGED, OutputColumn, ReadOff, Rest
 from privacy.grouping import Grouping, Keys, grouping_places, read_grouping, rolled_up
 from privacy.linear import linear_form
 from privacy.measures import MOST_LEAVES, Input, Lowered, MeasureBook, RawMeasure
@@ -42,7 +44,7 @@ class Split:
         importance: by measure, how its noise shows in the columns of the answer (see `measures.Lowered`).
         above: the rest as a tree, without `cell`, over the table `merged`.
         noisy: by column of the answer, whether it is computed from noisy values, numbers or not.
-        quantiles, grouping_sets: as in `privacy.fragment.Block`.
+        read_off, grouping_sets: as in `privacy.fragment.Block`.
         decides: the measure whose noisy value decides which groups are released; empty where all groups are listed.
         derivable: sums that could be computed from a mean and a count (see `measures.MeasureBook`).
     """
@@ -55,7 +57,7 @@ class Split:
     rest: Rest
     above: exp.Select
     noisy: tuple[bool, ...]
-    quantiles: tuple[Quantile, ...] = ()
+    read_off: tuple[ReadOff, ...] = ()
     grouping_sets: tuple[Keys, ...] = ()
     decides: str = ""
     derivable: frozenset[str] = frozenset()
@@ -66,6 +68,7 @@ def split(
     names: tuple[str, ...],
     catalog: Catalog,
     options: Options,
+    domains: Domains,
     *,
     most_leaves: int = MOST_LEAVES,
     from_means: frozenset[str] = frozenset(),
@@ -79,6 +82,7 @@ def split(
     Args:
         names: of the answer's columns, as the researcher wrote them.
         options: limits, and by column of the answer how much its error matters.
+        domains: of the catalog.
         most_leaves: of a histogram that quantiles come from.
         from_means: sums that are to be computed from a mean and a count, of those that are `derivable`.
 
@@ -94,7 +98,7 @@ def split(
     grouping = read_grouping(select)
     keys = _keys(grouping, relation)
     levels = bool(grouping.sets)
-    book = MeasureBook(relation, most_leaves=most_leaves, from_means=from_means, levels=levels)
+    book = MeasureBook(relation, domains, most_leaves=most_leaves, from_means=from_means, levels=levels)
     above = _Above(select, grouping, keys, book)
     rest = above.rest(names)
     if not book.measures:
@@ -111,7 +115,7 @@ def split(
         rest,
         above.query,
         tuple(map(bool, above.shown)),
-        book.quantiles,
+        book.columns_read_off,
         grouping.sets,
         derivable=book.derivable,
     )
@@ -121,7 +125,7 @@ def refuse_rows(select: exp.Select) -> None:
     """Raises: RowsRefused: nothing is aggregated; ConstructRefused: because a function is not known."""
     if select.args.get("group") or any(select.find_all(exp.AggFunc)):
         return
-    unknown = next((found for found in select.find_all(exp.Anonymous) if found.name.upper() != "CLAMP"), None)
+    unknown = next((found for found in select.find_all(exp.Anonymous) if found.name.upper() not in NAMES), None)
     if unknown is not None:
         raise ConstructRefused(
             f"`{shown(unknown)}`: {unknown.name} is not on the allow-list",
@@ -185,24 +189,31 @@ class _Above:
         sql, error_sql = _sql(query), self._error_sql(columns, items)
         return Rest(sql, error_sql, columns)
 
-    def _groups(self, source: str) -> exp.From:
-        """One row a group of table `source`: the keys, and each aggregate from the measures."""
+    def _groups(self, source: str, among: Iterable[Reading] | None = None) -> exp.From:
+        """One row a group of table `source`: the keys, and each aggregate from the measures, or those in `among`."""
         keys = [exp.column(key.name) for key in self._keys.values()]
         if self._grouping.sets:
             keys += [exp.column(rolled_up(place)) for place in range(len(keys))]
-        values = [_alias(self._columns[name].sql.copy(), name) for name in self._aggregates.values()]
+        used = list(self._aggregates.values())
+        if among is not None:
+            named = set[str]().union(*map(self._aggregates_in, among))
+            used = [name for name in used if name in named]
+        values = [_alias(self._columns[name].sql.copy(), name) for name in used]
         table = exp.From(this=exp.Table(this=exp.to_identifier(source)))
         groups = exp.Select(expressions=[exp.column("cell"), *keys, *values], from_=table)
         alias = exp.TableAlias(this=exp.to_identifier(_ANSWERED))
         return exp.From(this=exp.Subquery(this=groups, alias=alias))
 
     def _error_sql(self, columns: tuple[OutputColumn, ...], items: list[Reading]) -> str:
-        simulated = [
-            _alias(item.sql.copy(), f"v{number}")
+        simulated = {
+            f"v{number}": item
             for number, (column, item) in enumerate(zip(columns, items, strict=True))
             if column.noisy and column.linear is None
-        ]
-        return _sql(exp.Select(expressions=simulated, from_=self._groups("simulated"))) if simulated else ""
+        }
+        if not simulated:
+            return ""
+        values = [_alias(item.sql.copy(), name) for name, item in simulated.items()]
+        return _sql(exp.Select(expressions=values, from_=self._groups("simulated", simulated.values())))
 
     def importance(self, names: tuple[str, ...], weights: Mapping[str, float]) -> dict[str, float]:
         """By measure, how much its noise matters in the columns that are shown; to be called after `rest`."""

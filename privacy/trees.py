@@ -7,6 +7,8 @@ several provinces add up node by node.
 Source: Hay, Rastogi, Miklau and Suciu 2010, "Boosting the accuracy of differentially private histograms through
 consistency", §4: the two passes of least squares, written here for nodes with any number of children. Fan-out of about
 ten: Qardaji, Yang and Li 2013.
+
+Where each bin is looked at by itself there are no levels above: a row then counts once, and the noise is the less.
 """
 
 from __future__ import annotations
@@ -22,8 +24,7 @@ from numpy.typing import NDArray
 FAN_OUT = 10
 _TOP = 12  # a level of at most so many nodes is the last
 
-# A fraction of the rows, an end of the range, or how many values there are.
-Rank = float | Literal["least", "greatest", "distinct"]
+Rank = float | Literal["least", "greatest"]  # a fraction of the rows, or an end of the range
 
 
 @dataclass(frozen=True)
@@ -35,18 +36,20 @@ class Tree:
         width: of a bin.
         leaves: how many bins.
         whole: the values are integers and a bin holds one of them.
+        flat: there are the leaves only.
     """
 
     low: float
     width: float
     leaves: int
     whole: bool
+    flat: bool = False
 
     @cached_property
     def levels(self) -> tuple[int, ...]:
         """Nodes of each level, the leaves first."""
         found = [self.leaves]
-        while found[-1] > _TOP:
+        while found[-1] > _TOP and not self.flat:
             found.append(math.ceil(found[-1] / FAN_OUT))
         return tuple(found)
 
@@ -63,6 +66,11 @@ def tree_over(low: float, high: float, *, whole: bool, most_leaves: int) -> Tree
         return Tree(low, float(step), math.ceil((high - low + 1) / step), step == 1)
     width = (high - low) / most_leaves
     return Tree(low, width or 1.0, most_leaves if width else 1, False)
+
+
+def flat_tree(leaves: int) -> Tree:
+    """Bins that are numbered, whatever stands for each."""
+    return Tree(0.0, 1.0, leaves, whole=True, flat=True)
 
 
 def counts_of_levels(tree: Tree, leaves: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -109,8 +117,7 @@ def quantiles(
             stand out of it.
 
     Returns:
-        (cells, ranks), in the value's own unit, to the width of a bin; for `distinct` a number of values, 0 where there
-        is less than one row.
+        (cells, ranks), in the value's own unit, to the width of a bin.
     """
     levels = [np.maximum(level, 0.0) for level in consistent(tree, noisy)]
     total = levels[-1].sum(axis=-1)
@@ -118,9 +125,6 @@ def quantiles(
     margin = np.minimum(np.maximum(0.5, 2 * deviation), total / 2)
     found = []
     for rank in ranks:
-        if rank == "distinct":
-            found.append(_values_seen(tree, noisy, deviation))
-            continue
         if rank == "least":
             below = margin
         elif rank == "greatest":
@@ -131,16 +135,6 @@ def quantiles(
         found.append(np.where(total >= 1, _value(tree, leaf, share, rank), np.nan))
     values: NDArray[np.float64] = np.stack(found, axis=-1)
     return values
-
-
-_STANDS_OUT = 4.0  # standard deviations: of 1,000 values that nobody has one or two seem to be there (Laplace)
-
-
-def _values_seen(tree: Tree, noisy: NDArray[np.float64], deviation: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How many leaves hold more rows than noise could make up."""
-    leaves = noisy[..., : tree.leaves]
-    seen: NDArray[np.float64] = (leaves > np.maximum(0.5, _STANDS_OUT * deviation)[:, np.newaxis]).sum(axis=-1)
-    return seen.astype(np.float64)
 
 
 def _value(tree: Tree, leaf: NDArray[np.int64], share: NDArray[np.float64], rank: Rank) -> NDArray[np.float64]:

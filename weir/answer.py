@@ -87,8 +87,8 @@ class Answer:
         return self._errors
 
     def df(self) -> pd.DataFrame:
-        """The rows, as a pandas frame."""
-        frame: pd.DataFrame = self._rows.to_pandas(date_as_object=False)
+        """The rows, as a pandas frame; a MAP is a dict there, as in DuckDB's."""
+        frame: pd.DataFrame = self._rows.to_pandas(date_as_object=False, maps_as_pydicts="strict")
         return frame
 
     def standard_errors(self) -> pd.DataFrame:

@@ -58,9 +58,15 @@ def write_csv(answer: Answer, out: IO[str]) -> None:
             for ending, table in (("se", answer.error_table()), ("low", low), ("high", high)):
                 header.append(f"{name}_{ending}")
                 columns.append(_values(table.column(place)))
+    columns = [[_text(value) for value in column] for column in columns]
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(zip(*columns, strict=True))
+
+
+def _text(value: object) -> object:
+    """A list or MAP as JSON, in one field."""
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | dict) else value
 
 
 def _records(table: Any) -> list[dict[str, object]]:
@@ -71,5 +77,13 @@ def _records(table: Any) -> list[dict[str, object]]:
 
 def _values(column: Any) -> list[object]:
     """Python values; not-a-number and infinity, which JSON cannot hold, become None."""
-    values = column.to_pylist()
-    return [None if isinstance(value, float) and not math.isfinite(value) else value for value in values]
+    return [_value(value) for value in column.to_pylist()]
+
+
+def _value(value: Any) -> object:
+    """A list as it is; a MAP, which Arrow gives as a list of pairs, with texts as keys, as JSON has it."""
+    if isinstance(value, list):
+        if any(isinstance(item, tuple) for item in value):
+            return {key if isinstance(key, str) else str(key): _value(item) for key, item in value}
+        return [_value(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

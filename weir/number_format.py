@@ -10,6 +10,7 @@ from typing import Any
 EMPTY = "–"
 _LARGEST = 1e15  # from here on numbers are written in powers of ten
 _MOST_DECIMALS = 9
+_ITEMS = 40  # of a list or MAP that are shown
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,19 @@ def plain_text(value: object) -> str:
         return _plain_float(value)
     if isinstance(value, dt.datetime) and value.time() == dt.time():
         return str(value.date())
+    if isinstance(value, list):
+        return _container(value)
     # Texts may come from data: none of them may move a terminal's cursor.
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(value))
+
+
+def _container(items: list[Any]) -> str:
+    """A list, or a MAP, which Arrow gives as a list of pairs."""
+    pairs = [item for item in items if isinstance(item, tuple)]
+    shown = [f"{key_text(key)}: {plain_text(value)}" for key, value in pairs] or [plain_text(item) for item in items]
+    more = [f"… {len(shown) - _ITEMS:,} more"] if len(shown) > _ITEMS else []
+    inside = ", ".join([*shown[:_ITEMS], *more])
+    return f"{{{inside}}}" if pairs else f"[{inside}]"
 
 
 def key_text(value: object) -> str:

@@ -61,7 +61,17 @@ def _chosen(answer: Answer, x: str | None, y: str | None) -> tuple[list[int], in
     for name in (x, y):
         if name is not None and name not in names:
             raise RequestRefused(f"The answer has no column `{name}`.", remedy=f"It has: {', '.join(names)}.")
-    keys = [name for name in names if name not in noisy and name != y] if x is None else [x]
+    plain = [name for name in names if not _is_container(answer, name)]
+    if {x, y} - {None, *plain}:
+        raise RequestRefused("A list or a MAP cannot be drawn.", remedy="Take one item of it: q[1], h['x'].")
+    keys = [name for name in plain if name not in noisy and name != y] if x is None else [x]
     if not len(answer) or not keys or (y is None and not noisy):
         raise RequestRefused("There is nothing to draw.", remedy="Group by a key, and name x=… and y=….")
     return [names.index(name) for name in keys], names.index(noisy[0] if y is None else y)
+
+
+def _is_container(answer: Answer, name: str) -> bool:
+    import pyarrow.types as kinds
+
+    kind = answer.arrow().schema.field(answer.columns.index(name)).type
+    return bool(kinds.is_list(kind) or kinds.is_map(kind))

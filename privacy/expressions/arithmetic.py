@@ -251,14 +251,8 @@ def _is_sure(reading: Reading) -> bool:
     return reading.facts.bounded and not reading.facts.nullable and reading.sql.find(exp.Column) is None
 
 
-def anonymous(reader: Reader, node: exp.Anonymous) -> Reading:
+def clamping(reader: Reader, node: exp.Anonymous) -> Reading:
     """CLAMP(x, lo, hi): weir's own function, which gives an expression the bounds that cannot be inferred."""
-    if node.name.upper() != "CLAMP":
-        raise ConstructRefused(
-            f"`{shown(node)}`: the function {node.name} is not on the allow-list",
-            remedy="docs/sql.md lists the functions that may be written.",
-            position=position_of(node),
-        )
     if len(node.expressions) != 3:
         raise ConstructRefused(
             f"`{shown(node)}`: CLAMP takes a value, a least and a greatest number",
@@ -322,5 +316,4 @@ RULES = {
     exp.Sqrt: rule(_increasing(exp.Sqrt, math.sqrt, defined=_not_negative), "this"),
     exp.Least: rule(_extreme(exp.Least), "this", "expressions", "ignore_nulls"),
     exp.Greatest: rule(_extreme(exp.Greatest), "this", "expressions", "ignore_nulls"),
-    exp.Anonymous: rule(anonymous, "this", "expressions"),
 }

@@ -17,7 +17,8 @@ class Facts:
     """Type and bounds of an expression.
 
     Attributes:
-        type: BOOLEAN, BIGINT, DOUBLE, VARCHAR, DATE, TIMESTAMP, or NULL for a bare NULL.
+        type: BOOLEAN, BIGINT, DOUBLE, VARCHAR, DATE, TIMESTAMP, or NULL for a bare NULL; of aggregates also a list or
+            a MAP of these, `DOUBLE[]` or `MAP(VARCHAR, BIGINT)`.
         low, high: least and greatest value of a number; of a DATE as proleptic ordinal; ±inf where unbounded. Where
             both are finite the value is finite on every row: no NaN, no ∞.
         nullable: whether it may be NULL.
@@ -56,6 +57,29 @@ class Facts:
 
     def or_null(self) -> Facts:
         return replace(self, nullable=True)
+
+
+def list_of(item: str) -> str:
+    """The type of a list."""
+    return f"{item}[]"
+
+
+def item_of(kind: str) -> str | None:
+    """The type of the items of a list; None where `kind` is none."""
+    return kind.removesuffix("[]") if kind.endswith("[]") else None
+
+
+def map_of(key: str, value: str) -> str:
+    """The type of a MAP."""
+    return f"MAP({key}, {value})"
+
+
+def parts_of(kind: str) -> tuple[str, str] | None:
+    """The types of the keys and of the values of a MAP; None where `kind` is none."""
+    if not kind.startswith("MAP("):
+        return None
+    key, _, value = kind[4:-1].partition(", ")
+    return key, value
 
 
 @dataclass(frozen=True)

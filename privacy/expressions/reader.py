@@ -92,10 +92,10 @@ def rules() -> Mapping[type[exp.Expr], Rule]:
 
 def _collect() -> dict[type[exp.Expr], Rule]:
     # Imported here because the rules' modules name Reader in their signatures.
-    from privacy.expressions import arithmetic, comparisons, conditionals, dates, literals, strings
+    from privacy.expressions import arithmetic, by_name, comparisons, conditionals, containers, dates, literals, strings
 
     found: dict[type[exp.Expr], Rule] = {}
-    for module in (literals, arithmetic, comparisons, conditionals, dates, strings):
+    for module in (literals, arithmetic, comparisons, conditionals, containers, dates, strings, by_name):
         found |= module.RULES
     return found
 

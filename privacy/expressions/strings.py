@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from privacy.errors import ConstructRefused
-from privacy.expressions.facts import Facts, Reading
+from privacy.expressions.facts import Facts, Reading, item_of
 from privacy.expressions.rules import cast, grouped, refuse_types, rule
 from privacy.positions import position_of, shown
 
@@ -69,7 +69,10 @@ def trimmed(reader: Reader, node: exp.Trim) -> Reading:
 
 
 def length(reader: Reader, node: exp.Length) -> Reading:
-    inner = _text(reader, node, node.this)
+    """LENGTH(x) of a text or a list."""
+    inner = reader.value(node.this)
+    if inner.facts.type != "VARCHAR" and item_of(inner.facts.type) is None:
+        raise refuse_types(node, inner.facts)
     return Reading(exp.Length(this=inner.sql), Facts("BIGINT", 0, 2**31, inner.facts.nullable))
 
 

@@ -60,6 +60,9 @@ QUERIES = [
     "SELECT COUNT(*) FROM visits WHERE UPPER(note) LIKE '%X%' OR LOWER(note) = 'x' OR note || amount = 'x1'",
     "SELECT cost > age AS k, COUNT(*), AVG(LN(1 + cost)) FROM visits GROUP BY k",
     "SELECT CORR(cost, age), REGR_SLOPE(cost, age) FROM visits",
+    "SELECT COUNT(DISTINCT age), COUNT(DISTINCT kind), HISTOGRAM(flag), MODE(day), HISTOGRAM(note = 'x') FROM visits",
+    "SELECT kind, HISTOGRAM(wild, [-1, 0, 1e300]), HISTOGRAM(amount, [-5, 0]), HISTOGRAM(any_day, ['2000-01-01']) FROM visits GROUP BY kind",
+    "SELECT HISTOGRAM(wild / amount, [0.5]), COUNT(DISTINCT DATE_TRUNC('month', day)), MODE(amount > wild) FROM visits",
     # keys that nobody can list
     "SELECT note, COUNT(*), SUM(cost) FROM visits GROUP BY note",
     "SELECT amount, any_day, COUNT(*) FROM visits GROUP BY amount, any_day",

@@ -1,7 +1,9 @@
 """Whether an answer without noise is the plain one."""
 
+import datetime as dt
 from typing import Protocol
 
+import numpy as np
 import pandas as pd
 import sqlglot
 
@@ -75,10 +77,14 @@ def _rows(frame: pd.DataFrame) -> list[list[object]]:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return tuple((_plain(key), _plain(count)) for key, count in value.items())
+    if isinstance(value, list | np.ndarray):
+        return tuple(map(_plain, value))
     if pd.isna(value):
         return None
-    if isinstance(value, pd.Timestamp):
-        return value.isoformat()
+    if isinstance(value, dt.date):  # pandas has dates as times, but not as keys of a dict
+        return pd.Timestamp(value).isoformat()
     return value.item() if hasattr(value, "item") else value
 
 

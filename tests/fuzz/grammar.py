@@ -165,6 +165,9 @@ def _aggregates(rows: Rows) -> Sql:
         number.map(lambda x: f"AVG({x})"),
         number.map(lambda x: f"COUNT_IF({x} > 30)"),
         number.map(lambda x: f"AVG({x}) * 2 + COUNT(*)"),
+        st.sampled_from(rows.keys).map(lambda key: f"COUNT(DISTINCT {key})"),
+        st.sampled_from(rows.keys).map(lambda key: f"CARDINALITY(HISTOGRAM({key}))"),
+        number.map(lambda x: f"HISTOGRAM({x}, [20, 400])[400]"),
     )
     filtered = st.tuples(st.sampled_from(["COUNT(*)", f"SUM({rows.numbers[0]})"]), number).map(
         lambda t: f"{t[0]} FILTER (WHERE {t[1]} > 20)"

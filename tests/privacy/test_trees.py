@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privacy.noise import simulated_noise
-from privacy.trees import FAN_OUT, Tree, consistent, counts_of_levels, quantiles, tree_over
+from privacy.trees import FAN_OUT, Tree, consistent, counts_of_levels, flat_tree, quantiles, tree_over
 
 EXACT = np.zeros(1)
 
@@ -34,11 +34,17 @@ def _histogram(tree: Tree, values: np.ndarray) -> np.ndarray:
 def test_without_noise_quantiles_are_those_of_the_values(values: list[int], fraction: float) -> None:
     tree = tree_over(0, 100, whole=True, most_leaves=1000)
     counts = _histogram(tree, np.array(values)).astype(float)
-    found = quantiles(tree, counts, [fraction, "least", "greatest", "distinct"], deviation=EXACT)[0]
+    found = quantiles(tree, counts, [fraction, "least", "greatest"], deviation=EXACT)[0]
     lower, upper = (np.quantile(values, fraction, method=method) for method in ("lower", "higher"))
     assert lower - 1e-9 <= found[0] <= upper + 1e-9
     assert (found[1], found[2]) == (min(values), max(values))
-    assert found[3] == len(set(values))
+
+
+def test_a_flat_tree_has_no_levels_above_its_leaves() -> None:
+    tree = flat_tree(1000)
+    assert (tree.levels, tree.size) == ((1000,), 1000)
+    counts = np.arange(2000).reshape(2, 1000)
+    assert (counts_of_levels(tree, counts) == counts).all()
 
 
 def test_no_rows_have_no_quantiles() -> None:
@@ -69,18 +75,3 @@ def test_noise_moves_a_quantile_by_about_its_own_size(rank: float) -> None:
     rows_off = (found - 1000 * rank) * 20
     assert abs(rows_off.mean()) < 60
     assert rows_off.std() < 42 * 6
-
-
-def test_noise_makes_few_values_that_nobody_has_and_hides_none_that_many_have() -> None:
-    """Of 1,000 values 100 are had 2,000 times; 50 draws of noise of scale 20, with a fixed seed."""
-    tree = tree_over(0, 999, whole=True, most_leaves=1000)
-    counts = _histogram(tree, np.repeat(np.arange(100) * 10, 2_000)).astype(float)
-    noise = simulated_noise("laplace", 20.0, (50, tree.size), seed=1)
-    found = quantiles(tree, counts + noise, ["distinct"], deviation=np.full(50, 20.0 * 2**0.5))[:, 0]
-    assert found.min() >= 100
-    assert found.mean() < 103
-
-
-def test_of_no_rows_there_are_no_values() -> None:
-    tree = tree_over(0, 9, whole=True, most_leaves=1000)
-    assert quantiles(tree, np.zeros((1, tree.size)), ["distinct"], deviation=EXACT)[0, 0] == 0

@@ -59,6 +59,11 @@ CASES = {
     "filters": Case("SELECT COUNT(*) FILTER (WHERE urgent), AVG(cost) FILTER (WHERE NOT urgent) FROM visits", "clip"),
     "median": Case("SELECT MEDIAN(CAST(cost * 1.2 AS BIGINT)) FROM visits", "clip"),
     "variance": Case("SELECT VAR_POP(cost) FROM visits", "clip"),
+    "single values": Case("SELECT HISTOGRAM(ward), COUNT(DISTINCT ward), MODE(ward) FROM visits", "clip"),
+    "single values of limited groups": Case(
+        "SELECT ward, HISTOGRAM(shift) FROM visits GROUP BY ward", "clip_and_limit"
+    ),
+    "bins": Case("SELECT HISTOGRAM(age, [10, 50, 90]) FROM residents", "none"),
     "nested": Case(
         "SELECT SUM(s), COUNT(*) FROM (SELECT person_id, SUM(cost) AS s FROM visits GROUP BY person_id) p", "none"
     ),

@@ -1,5 +1,7 @@
+import csv
 import datetime as dt
 import io
+import json
 import sys
 
 import matplotlib
@@ -9,7 +11,7 @@ import pytest
 import weir
 from privacy.errors import InternalError
 from tests.weir.fake_coordinator import ERRORS, answer, ipc
-from weir.export import write_csv
+from weir.export import to_dict, write_csv, write_json
 from weir.wire import answer_from
 
 matplotlib.use("agg")
@@ -80,6 +82,63 @@ def test_long_answers_are_cut_for_people_only() -> None:
 def test_no_rows_and_no_noise_can_be_shown() -> None:
     assert "ε = 0.5" in repr(_answer(k=([], []), n=([], [])))
     assert "7" in repr(_answer(n=([7], [None])))
+
+
+def _containers() -> weir.Answer:
+    """As HISTOGRAM and lists of quantiles give them, and NULL where there are no rows."""
+    rows = pa.table(
+        {
+            "sex": ["F", "M"],
+            "n": [12, 7],
+            "h": pa.array([[("a", 3), ("b", -1)], None], pa.map_(pa.string(), pa.int64())),
+            "bins": pa.array([[(10.5, 2), (float("inf"), 1)], None], pa.map_(pa.float64(), pa.int64())),
+            "days": pa.array([[(dt.date(2024, 3, 1), 5)], None], pa.map_(pa.date32(), pa.int64())),
+            "q": pa.array([[1.5, float("nan")], None], pa.list_(pa.float64())),
+            "long": pa.array([list(range(50)), []], pa.list_(pa.int64())),
+        }
+    )
+    none = pa.nulls(2, pa.float64())
+    errors = {name: pa.array([1.0, 1.0]) if name == "n" else none for name in rows.column_names}
+    return answer_from(answer(rows, pa.table(errors)), "SELECT 1")
+
+
+def test_lists_and_maps_can_be_shown() -> None:
+    found = _containers()
+    for text in (repr(found), found._repr_html_()):
+        for shown in ("{a: 3, b: -1}", "10.5: 2", "2024-03-01: 5", "… 10 more]", "[]"):
+            assert shown in " ".join(text.split())
+    assert found.noisy_columns == ("n",)
+
+
+def test_a_map_is_a_dict_in_pandas() -> None:
+    frame = _containers().df()
+    assert frame["h"].tolist() == [{"a": 3, "b": -1}, None]
+    assert frame["q"][0][0] == 1.5
+    assert list(_containers().interval().columns)[1:4] == ["n", "n_low", "n_high"]
+
+
+def test_lists_and_maps_are_exported_as_json() -> None:
+    out = io.StringIO()
+    write_json(to_dict(_containers()), out)
+    first, second = json.loads(out.getvalue())["rows"]
+    assert first["h"] == {"a": 3, "b": -1}
+    assert first["bins"] == {"10.5": 2, "inf": 1}
+    assert first["days"] == {"2024-03-01": 5}
+    assert first["q"] == [1.5, None]
+    assert second["h"] is None
+    out = io.StringIO()
+    write_csv(_containers(), out)
+    rows = list(csv.DictReader(io.StringIO(out.getvalue())))
+    assert json.loads(rows[0]["h"]) == {"a": 3, "b": -1}
+    assert rows[1]["h"] == ""
+
+
+def test_a_plot_leaves_lists_and_maps_out() -> None:
+    axes = _containers().plot()
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["F", "M"]
+    for columns in ({"y": "h"}, {"x": "q"}):
+        with pytest.raises(weir.RequestRefused, match="cannot be drawn"):
+            _containers().plot(**columns)
 
 
 def test_intervals_are_the_coordinators() -> None:

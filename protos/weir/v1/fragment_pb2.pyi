@@ -130,16 +130,18 @@ class Level(_message.Message):
     def __init__(self, of: _Optional[str] = ..., keys: _Optional[_Iterable[str]] = ..., most_cells: _Optional[int] = ...) -> None: ...
 
 class Tree(_message.Message):
-    __slots__ = ("low", "width", "leaves", "whole")
+    __slots__ = ("low", "width", "leaves", "whole", "flat")
     LOW_FIELD_NUMBER: _ClassVar[int]
     WIDTH_FIELD_NUMBER: _ClassVar[int]
     LEAVES_FIELD_NUMBER: _ClassVar[int]
     WHOLE_FIELD_NUMBER: _ClassVar[int]
+    FLAT_FIELD_NUMBER: _ClassVar[int]
     low: float
     width: float
     leaves: int
     whole: bool
-    def __init__(self, low: _Optional[float] = ..., width: _Optional[float] = ..., leaves: _Optional[int] = ..., whole: _Optional[bool] = ...) -> None: ...
+    flat: bool
+    def __init__(self, low: _Optional[float] = ..., width: _Optional[float] = ..., leaves: _Optional[int] = ..., whole: _Optional[bool] = ..., flat: _Optional[bool] = ...) -> None: ...
 
 class Bounding(_message.Message):
     __slots__ = ("form", "max_rows", "max_groups", "reason")

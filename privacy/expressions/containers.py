@@ -1,0 +1,69 @@
+"""Lists and MAPs, which some aggregates give: their items, keys and values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from privacy.errors import ConstructRefused
+from privacy.expressions.facts import Facts, Reading, item_of, list_of, parts_of
+from privacy.expressions.rules import cast, refuse_types, rule
+from privacy.positions import position_of, shown
+
+if TYPE_CHECKING:
+    from privacy.expressions.reader import Reader
+
+
+def item(reader: Reader, node: exp.Bracket) -> Reading:
+    """`q[1]` of a list, `h['x']` of a MAP; NULL where there is no such item."""
+    if len(node.expressions) != 1 or isinstance(node.expressions[0], exp.Slice):
+        raise ConstructRefused(
+            f"`{shown(node)}`: one item can be taken",
+            remedy="Write q[1], or h['x'] of a MAP.",
+            position=position_of(node),
+        )
+    whole, place = reader.value(node.this), reader.value(node.expressions[0])
+    kind, parts = item_of(whole.facts.type), parts_of(whole.facts.type)
+    if kind is not None and place.facts.type == "BIGINT":
+        return _called("LIST_EXTRACT", kind, whole, place)
+    if parts is not None and _is_key(place.facts.type, parts[0]):
+        return _called("MAP_EXTRACT_VALUE", parts[1], whole, place)
+    raise refuse_types(node, whole.facts, place.facts)
+
+
+def _is_key(given: str, kind: str) -> bool:
+    return given == kind or (given, kind) == ("BIGINT", "DOUBLE")
+
+
+def _called(name: str, kind: str, *arguments: Reading) -> Reading:
+    call = exp.Anonymous(this=name, expressions=[argument.sql for argument in arguments])
+    return Reading(call, Facts(kind, nullable=True))
+
+
+def keys(reader: Reader, node: exp.MapKeys) -> Reading:
+    return _of_map(reader, node, node.this, "MAP_KEYS", lambda key, _: list_of(key))
+
+
+def values(reader: Reader, node: exp.Anonymous, operand: exp.Expr) -> Reading:
+    return _of_map(reader, node, operand, "MAP_VALUES", lambda _, value: list_of(value))
+
+
+def cardinality(reader: Reader, node: exp.Anonymous, operand: exp.Expr) -> Reading:
+    found = _of_map(reader, node, operand, "CARDINALITY", lambda *_: "BIGINT")
+    return Reading(cast(found.sql, "BIGINT"), found.facts)
+
+
+def _of_map(reader: Reader, node: exp.Expr, operand: exp.Expr, name: str, kind: Callable[[str, str], str]) -> Reading:
+    whole = reader.value(operand)
+    parts = parts_of(whole.facts.type)
+    if parts is None:
+        raise refuse_types(node, whole.facts)
+    return _called(name, kind(*parts), whole)
+
+
+RULES = {
+    exp.Bracket: rule(item, "this", "expressions", "offset"),
+    exp.MapKeys: rule(keys, "this"),
+}
