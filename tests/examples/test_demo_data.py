@@ -10,10 +10,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from node.config import load_config
+from node.prepare import prepare
 from privacy.catalog import Catalog, parse_catalog
 from privacy.errors import ConfigError
 from weir.demo_data import generate, totals
-from weir.demo_data.federation_files import LOCAL_NAMES, catalog_text
+from weir.demo_data.federation_files import LOCAL_NAMES, catalog_text, write_federation_files
 from weir.demo_data.people import BLOCK, MOST_SETTLEMENTS, SETTLEMENTS_PER_BLOCK
 from weir.demo_data.visits import DEAREST
 
@@ -176,6 +178,16 @@ def test_the_folder_is_a_federation(folder: Path, catalog: Catalog) -> None:
         assert node["province"] == province
         assert node["listen"] == coordinator["nodes"][province]
         assert set(node["tables"]) == set(catalog.private_tables)
+
+
+def test_large_federations_have_prepared_snapshots(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").symlink_to(folder / "data")
+    write_federation_files(tmp_path, large=True)
+    for province in totals.PROVINCES:
+        config = load_config(tmp_path / "nodes" / f"{province}.toml")
+        assert config.engine.large_tables
+        assert config.prepared is not None
+        assert prepare(config, secret="ab").sums[-1].places is None  # more groups than there are places for
 
 
 @pytest.mark.parametrize("visits", [9_999, 100_000_001])

@@ -23,7 +23,7 @@ def write_federation_files(folder: Path, *, large: bool = False) -> None:
     """Write `catalog.toml`, `coordinator.toml` and `nodes/*.toml` into `folder`.
 
     Args:
-        large: what the nodes are told of their tables.
+        large: what the nodes are told of their tables; then they prepare snapshots, too.
     """
     (folder / "nodes").mkdir(exist_ok=True)
     for number, province in enumerate(PROVINCES, start=1):
@@ -52,6 +52,7 @@ deadline_s = 300
 def _node_toml(province: str, *, port: int, large: bool) -> str:
     names = ", ".join(f'{standard} = "{local}"' for standard, local in LOCAL_NAMES[province].items())
     columns = f"columns = {{ {names} }}  # standard name = local name\n" if names else ""
+    snapshots = _SNAPSHOTS.format(province=province) if large else ""
     return f"""province = "{province}"
 catalog = "../catalog.toml"
 listen = "127.0.0.1:{port}"
@@ -65,7 +66,7 @@ large_tables = {str(large).lower()}
 [budget]
 epsilon_total = 20.0
 epsilon_per_query = 2.0
-
+{snapshots}
 [tables.residents]
 files = ["../data/{province}/residents-*.parquet"]
 
@@ -74,4 +75,13 @@ files = ["../data/{province}/visits-*.parquet"]
 {columns}
 [tables.firms]
 files = ["../data/{province}/firms-*.parquet"]
+"""
+
+
+_SNAPSHOTS = """
+[snapshots]
+folder = "../state/{province}.snapshots"
+
+[snapshots.sums.visits]
+keys = [["kind"], ["hospital"], ["DATE_TRUNC('month', visit_date)", "kind"]]
 """
