@@ -56,11 +56,13 @@ class NoisyTable:
         above: the block's answer, over that table.
         measures: its columns with noise.
         deviations: by measure, the standard deviation of its noise; none where none is to be reckoned with.
+        rows: that are expected in each of its counts; None where nobody said.
     """
 
     above: exp.Select
     measures: Sequence[RawMeasure]
     deviations: Mapping[str, float]
+    rows: float | None
 
 
 @dataclass(frozen=True)
@@ -76,19 +78,18 @@ class Column:
     kinds: frozenset[str]
 
 
-def columns_of(query: exp.Expr, tables: Mapping[str, NoisyTable], *, rows: float | None) -> list[Column]:
+def columns_of(query: exp.Expr, tables: Mapping[str, NoisyTable]) -> list[Column]:
     """The columns of `query`, over the answers of blocks.
 
     Args:
         tables: by the name that stands for it in `query`.
-        rows: that are expected in each count; None where nobody said.
     """
-    return _Reader(tables, rows).columns(query)
+    return _Reader(tables).columns(query)
 
 
-def columns_of_block(table: NoisyTable, *, rows: float | None) -> list[Column]:
+def columns_of_block(table: NoisyTable) -> list[Column]:
     """The columns of a block's own answer."""
-    return _Reader({_ONLY: table}, rows).columns_of_block(_ONLY)
+    return _Reader({_ONLY: table}).columns_of_block(_ONLY)
 
 
 _ONLY = "only"
@@ -96,9 +97,8 @@ Known = Mapping[str, Mapping[str, Value | None]]  # by source in FROM, its colum
 
 
 class _Reader:
-    def __init__(self, tables: Mapping[str, NoisyTable], rows: float | None) -> None:
+    def __init__(self, tables: Mapping[str, NoisyTable]) -> None:
         self._tables = tables
-        self._rows = rows
         self._readings = 0
         self._kinds = {
             (name, raw.name): "count" if raw.kind == "units" else raw.kind
@@ -179,10 +179,10 @@ class _Reader:
         if raw.tree is not None:
             return None
         within = _ANY
-        if self._rows is not None:
+        if table.rows is not None:
             low, high = (1, 1) if raw.kind != "sum" else (raw.low, raw.high)
             noise = table.deviations.get(raw.name, 0.0)
-            within = (low * self._rows - noise, high * self._rows + noise)
+            within = (low * table.rows - noise, high * table.rows + noise)
         return Value(within, {(self._readings, name, raw.name): (1.0, 1.0)})
 
     # Expressions.
@@ -207,9 +207,9 @@ class _Reader:
         if isinstance(node, exp.Cast):
             return self._cast(node, known)
         if isinstance(node, exp.Round):
-            digits = node.args.get("decimals")
-            places = 0.0 if digits is None else float(digits.name) if isinstance(digits, exp.Literal) else math.nan
-            return _rounded(self._read(node.this, known), places) if math.isfinite(places) else None
+            digits = node.args.get("decimals") or exp.Literal.number(0)
+            plain = isinstance(digits, exp.Literal) and digits.is_int
+            return _rounded(self._read(node.this, known), int(digits.name)) if plain else None
         return None if self._is_noisy(node, known) else Value(_ANY, {})
 
     def _quotient(self, top: Value | None, bottom: Value | None) -> Value | None:
@@ -249,7 +249,7 @@ class _Reader:
         if node.to.this in (exp.DType.DOUBLE, exp.DType.FLOAT):
             return inner
         if node.to.this in exp.DataType.SIGNED_INTEGER_TYPES:
-            return inner if node.this.find(exp.Round) else _rounded(inner, 0.0)
+            return inner if node.this.find(exp.Round) else _rounded(inner, 0)
         return inner if inner is not None and not inner.slopes else None
 
     def _is_noisy(self, node: exp.Expr, known: Known) -> bool:
@@ -260,6 +260,7 @@ class _Reader:
         return any(value is None or value.slopes for value in values)
 
 
+_MOST_DIGITS = 100  # of a rounding that still moves anything
 _HUGE = 1e150  # its square is a float
 
 
@@ -390,10 +391,10 @@ def _curve(of: Callable[[float], float], slope: Callable[[float], float]) -> Cal
     return rule
 
 
-def _rounded(value: Value | None, digits: float) -> Value | None:
+def _rounded(value: Value | None, digits: int) -> Value | None:
     if value is None:
         return None
-    half = 0.5 * 10.0**-digits
+    half = 0.5 * 10.0 ** -min(digits, _MOST_DIGITS)
     low, high = value.slopes.get(_ROUNDED, _ZERO)
     slopes = {**value.slopes, _ROUNDED: (low - half, high + half)} if value.slopes else {}
     return Value((value.within[0] - half, value.within[1] + half), slopes)

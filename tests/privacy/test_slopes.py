@@ -26,15 +26,15 @@ MEASURES = (COUNT, OTHER, TOTAL, ABOVE_0)
 NOISE = {"m0": 2.0, "m1": 3.0, "m2": 70.0, "m3": 20.0}
 
 
-def table(sql: str, deviations: dict[str, float] | None = None) -> NoisyTable:
+def table(sql: str, *, rows: float | None, deviations: dict[str, float] | None = None) -> NoisyTable:
     inner = parse_one("SELECT cell, k0, m0 AS a0, m1 AS a1, m2 AS a2, m3 AS a3 FROM merged", dialect="duckdb")
     source = exp.From(this=exp.Subquery(this=inner, alias=exp.to_identifier("answered")))
     above = exp.Select(expressions=[exp.alias_(parse_one(sql, dialect="duckdb"), "c")], from_=source)
-    return NoisyTable(above, MEASURES, NOISE if deviations is None else deviations)
+    return NoisyTable(above, MEASURES, NOISE if deviations is None else deviations, rows)
 
 
 def error(sql: str, *, rows: float | None = ROWS, deviations: dict[str, float] | None = None) -> float:
-    return columns_of_block(table(sql, deviations), rows=rows)[0].error
+    return columns_of_block(table(sql, rows=rows, deviations=deviations))[0].error
 
 
 BOUNDED = [
@@ -157,29 +157,29 @@ def test_that_fewer_rows_may_be_behind_it_is_covered(share: float, distribution:
 
 
 def test_rows_of_one_block_may_be_the_same_and_blocks_are_independent() -> None:
-    tables = {"b": table("a0"), "d": table("a1")}
+    tables = {"b": table("a0", rows=None), "d": table("a1", rows=None)}
     query = "SELECT x.c + y.c AS twice, x.c + z.c AS both, x.c - x.c AS none, w.v FROM b AS x, b AS y, d AS z, (VALUES (1)) AS w(v)"
     parsed = parse_one(query, dialect="duckdb")
-    found = columns_of(parsed, tables, rows=None)
+    found = columns_of(parsed, tables)
     assert [column.error for column in found] == pytest.approx([4, math.hypot(2, 3), 0, 0])
     assert found[3] == Column(0.0, frozenset())
 
 
 def test_of_a_union_the_worse_side_counts() -> None:
-    tables = {"b": table("a0"), "d": table("a1")}
+    tables = {"b": table("a0", rows=None), "d": table("a1", rows=None)}
     both = parse_one("SELECT c FROM b UNION ALL SELECT 5 * c FROM d", dialect="duckdb")
-    assert columns_of(both, tables, rows=None) == [Column(15.0, frozenset({"count"}))]
+    assert columns_of(both, tables) == [Column(15.0, frozenset({"count"}))]
     inside = parse_one("SELECT t.c FROM (SELECT c FROM b UNION ALL SELECT 5 * c FROM d) AS t", dialect="duckdb")
-    assert 15 <= columns_of(inside, tables, rows=None)[0].error < 16
+    assert 15 <= columns_of(inside, tables)[0].error < 16
 
 
 def test_scalar_queries_and_what_they_see_from_outside() -> None:
-    tables = {"b": table("a0"), "d": table("a1")}
+    tables = {"b": table("a0", rows=ROWS), "d": table("a1", rows=ROWS)}
     beside = parse_one("SELECT (SELECT c FROM b) * 1.0 / (SELECT c FROM d) AS r", dialect="duckdb")
-    at_rows = columns_of(beside, tables, rows=ROWS)[0].error
+    at_rows = columns_of(beside, tables)[0].error
     assert math.hypot(2, 3) / ROWS < at_rows < 1.05 * math.hypot(2, 3) / ROWS
     several = parse_one("SELECT (SELECT SUM(c) FROM b) AS r, (SELECT c, c FROM b) AS q", dialect="duckdb")
-    assert [math.isinf(column.error) for column in columns_of(several, tables, rows=ROWS)] == [True, True]
+    assert [math.isinf(column.error) for column in columns_of(several, tables)] == [True, True]
 
 
 def test_quantiles_have_no_bound() -> None:

@@ -35,6 +35,10 @@ GROWTH = (
     "JOIN (SELECT kind, COUNT(*) AS n FROM visits WHERE YEAR(visit_date) = 2023 GROUP BY kind) AS b ON a.kind = b.kind"
 )  # fmt: skip
 BESIDE = "SELECT (SELECT COUNT(*) FROM visits) * 1.0 / (SELECT COUNT(*) FROM residents) AS each"
+PARTS = (
+    "SELECT a.kind, a.n * 100.0 / b.n AS percent FROM (SELECT kind, COUNT(*) AS n FROM visits GROUP BY ROLLUP (kind)) AS a, "
+    "(SELECT COUNT(*) AS n FROM visits WHERE age > 90) AS b"
+)
 UNITED = "SELECT kind AS k, COUNT(*) AS n FROM visits GROUP BY k UNION ALL SELECT 'all', COUNT(*) FROM residents"
 TWICE = f"SELECT t.kind, t.n AS n, u.n AS m FROM ({BY_KIND}) AS t JOIN ({BY_KIND}) AS u ON t.kind = u.kind"
 FUNCTIONS = (
@@ -54,6 +58,7 @@ REACHED: list[tuple[str, dict[str, Any], float]] = [
     (LEVELS, {"max_standard_error": {"n": 2000}}, 1),
     (GROWTH, {"max_standard_error": {"more": 40}}, 1.1),
     (BESIDE, {"max_standard_error": {"each": 0.01}, "expected_rows": 10_000}, 1.1),
+    (PARTS, {"max_standard_error": {"percent": 9}, "expected_rows": 5_000}, 1.1),
     (UNITED, {"max_standard_error": {"n": 30}}, 1.1),
     (TWICE, {"max_standard_error": {"n": 30, "m": 60}}, 1.1),
     (FUNCTIONS, {"max_standard_error": {"a": 20, "l": 1, "n": 900}, "expected_rows": 1000}, 1.3),
