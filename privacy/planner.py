@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from threading import Lock
@@ -12,9 +11,8 @@ from sqlglot import exp
 
 from privacy.accuracy import accurate
 from privacy.binding import bind
-from privacy.block_planner import BlockPlanner, PlannedBlock, Shape, plan_block
+from privacy.block_planner import BlockPlanner, PlannedBlock, Shape
 from privacy.blocks import Around, is_one_block, read_blocks
-from privacy.calibration import WITHIN
 from privacy.catalog import Catalog
 from privacy.compound import AboveBlock, compound_rest
 from privacy.errors import RequestRefused, SyntaxRefused
@@ -24,6 +22,7 @@ from privacy.pivot import without_pivot
 from privacy.positions import shown
 from privacy.prediction import Prediction
 from privacy.request import Request
+from privacy.sharing import plan_blocks
 
 _REMEMBERED = 64  # plans; each holds its cells
 
@@ -71,8 +70,8 @@ class Planner:
         names = _names(bound if query.is_star else query)
         around = None if is_one_block(bound, self._catalog) else read_blocks(bound, self._catalog)
         shapes = self._shapes(bound, around, names, request)
-        needed = accurate(names, request, Prediction(around, shapes, partial(_planned_blocks, shapes)))
-        planned = _planned_blocks(shapes, needed.request)
+        needed = accurate(names, request, Prediction(around, shapes, partial(plan_blocks, shapes)))
+        planned = plan_blocks(shapes, needed.request)
         notes = (*needed.notes, *dict.fromkeys(note for one in planned.values() for note in one.notes))
         blocks = tuple(one.block for one in planned.values())
         if around is None:
@@ -94,19 +93,6 @@ class Planner:
             name: self._blocks.shape(block, tuple(block.named_selects), request)
             for name, block in around.blocks.items()
         }
-
-
-def _planned_blocks(shapes: Mapping[str, Shape], request: Request) -> dict[str, PlannedBlock]:
-    """Blocks whose budgets add up to that of the request."""
-    whole = sum(shape.difficulty for shape in shapes.values())
-    planned: dict[str, PlannedBlock] = {}
-    for number, (name, shape) in enumerate(shapes.items(), start=1):
-        own = request
-        if len(shapes) > 1:
-            share = (shape.difficulty / whole if whole else 1 / len(shapes)) * WITHIN
-            own = request.model_copy(update={"epsilon": request.epsilon * share, "delta": request.delta * share})
-        planned[name] = plan_block(shape, f"{MERGED}{number}" if number > 1 else MERGED, own)
-    return planned
 
 
 def _above(planned: PlannedBlock) -> AboveBlock:
