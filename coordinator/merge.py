@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from privacy.chains import chains_of
-from privacy.codes import group_codes
+from privacy.codes import group_codes, regional_cells
 from privacy.error_bars import Contribution
 from privacy.errors import InternalError
 
@@ -162,13 +162,7 @@ def _regional_cells(
     }
     if not fragments[0].keys:
         return fragments[0].cells, {digest: np.zeros(1, dtype=np.int64) for digest in distinct}
-    together = pa.concat_tables(distinct.values())
-    codes = group_codes(together.columns, together.num_rows)
-    _, first, place = np.unique(codes, return_index=True, return_inverse=True)
-    keys = together.take(pa.array(first))
-    starts = np.cumsum([0, *(cells.num_rows for cells in distinct.values())])
-    spans = zip(distinct, starts[:-1], starts[1:], strict=True)
-    return keys, {digest: place[start:end].astype(np.int64) for digest, start, end in spans}
+    return regional_cells(distinct)
 
 
 def _exact_sum(

@@ -46,9 +46,13 @@ class QueryLimit:
     epsilon: float
     delta: float
 
+    def cost(self, charge: Charge) -> float:
+        """The ε of `charge` at the δ of the limit."""
+        return Spent().plus(charge).epsilon_at(self.delta)
+
     def check(self, charge: Charge, province: str) -> None:
         """Raises: RequestRefused: `charge` is more than that."""
-        cost = Spent().plus(charge).epsilon_at(self.delta)
+        cost = self.cost(charge)
         if cost <= self.epsilon:
             return
         name, asked, most, at_delta = "epsilon", f"ε = {cost:g}", self.epsilon, ""
@@ -103,9 +107,21 @@ class Guard:
             raise MismatchRefused(
                 f"What was sent is not what the request asks: `{difference}` differs.", remedy=_UPGRADE
             )
-        self.limit.check(total_charge(of_all.values()), self.province)
+        self._check_limit(request, plan, total_charge(of_all.values()))
         beside = tuple(fragment for block, fragment in of_all.items() if block != asked.block)
         return Admitted(derived, beside, request.project, plan.explains)
+
+    def _check_limit(self, request: Request, plan: Plan, charge: Charge) -> None:
+        """Raises: RequestRefused: too much for one query, with what can be had for less where an accuracy is named."""
+        try:
+            self.limit.check(charge, self.province)
+        except RequestRefused as refusal:
+            share = self.limit.epsilon / self.limit.cost(charge)
+            fits = float(f"{plan.epsilon * share * _BELOW:.3g}") if 0 < share < 1 else 0.0
+            less = _refusal_of(self.planner, request, fits) if fits > 0 else None
+            if less is None:
+                raise
+            raise RequestRefused(refusal.message, remedy=f"{less.message} {less.remedy}") from None
 
     def _check_time(self, request: Request) -> None:
         if request.expires_unix_s < self.clock():
@@ -132,6 +148,18 @@ def total_charge(fragments: Iterable[Fragment]) -> Charge:
         rho=math.fsum(charge.rho for charge in charges),
         delta=math.fsum(charge.delta for charge in charges),
     )
+
+
+_BELOW = 0.995  # so that three digits of it are no more
+
+
+def _refusal_of(planner: Plans, request: Request, epsilon: float) -> RequestRefused | None:
+    """Why `epsilon` is not enough for the accuracy that the request names; None where it names none, or it is."""
+    try:
+        planner.plan(request.model_copy(update={"epsilon": epsilon}))
+    except RequestRefused as refusal:
+        return refusal
+    return None
 
 
 _UPGRADE = "Run the same version of weir at client, coordinator and node."

@@ -73,8 +73,7 @@ class Shape:
     fitted: Fitted
     derived: Fitted | None
 
-    @property
-    def difficulty(self) -> float:
+    def difficulty(self, mechanism: Mechanism) -> float:
         """What share of a budget the block needs beside others, so that the predicted errors together are least.
 
         That is of a row of the finest groups, whatever other levels there are: rows of all blocks count alike.
@@ -82,16 +81,21 @@ class Shape:
         cut, cells = self.fitted.cut, next(iter(self.fitted.cells.values()))
         groups = cells.count if cells.listed else None
         bounding = choose_bounding(cut.relation, cut.keys, cells=groups)
-        return difficulty(cut.measures, bounding, _importance(cut, "laplace"), alone=cut.decides)
+        return difficulty(cut.measures, bounding, _importance(cut, mechanism), mechanism, alone=cut.decides)
 
 
 @dataclass(frozen=True)
 class PlannedBlock:
-    """A block with its budget, the split that it is of, and what a reader of its answer must know."""
+    """A block with its budget, the split that it is of, and what a reader of its answer must know.
+
+    Attributes:
+        error: predicted, as in privacy/calibration.py, summed over nodes.
+    """
 
     block: Block
     cut: Split
     notes: tuple[str, ...]
+    error: float
 
 
 class BlockPlanner:
@@ -165,25 +169,32 @@ class BlockPlanner:
         return found
 
 
-def plan_block(shape: Shape, name: str, request: Request) -> PlannedBlock:
-    """The block called `name`, with the (ε, δ) of `request` for itself."""
-    fitted = shape.fitted
-    cut = fitted.cut
-    span = min(cut.relation.owned.span, len(fitted.cells))
+def plan_block(shape: Shape, name: str, request: Request, *, rho: float | None = None) -> PlannedBlock:
+    """The block called `name`, with the (ε, δ) of `request` for itself.
+
+    Args:
+        rho: what it may spend instead, of the ρ of several blocks: then its noise is Gaussian.
+    """
+    cut = shape.fitted.cut
+    span = min(cut.relation.owned.span, len(shape.fitted.cells))
     # ε, ρ and δ all add up over the nodes that hold one unit.
-    spendable = Spendable(request.epsilon / span, zcdp_rho(request.epsilon, _noise_delta(cut, request)) / span)
-    fragments = _best(fitted, request, spendable)
+    whole = zcdp_rho(request.epsilon, _noise_delta(cut, request)) if rho is None else rho
+    spendable = Spendable(request.epsilon / span, whole / span)
+    best = _best if rho is None else _gaussian
+    fragments = best(shape.fitted, request, spendable)
+    error = _error(fragments, shape.fitted)
     if shape.derived is not None:
-        other = _best(shape.derived, request, spendable)
-        if _error(other, shape.derived) < _error(fragments, fitted):
-            cut, fragments = shape.derived.cut, other
+        other = best(shape.derived, request, spendable)
+        other_error = _error(other, shape.derived)
+        if other_error < error:
+            cut, fragments, error = shape.derived.cut, other, other_error
     if cut.decides:
         fragments = _with_thresholds(fragments, cut, request, span)
     charges = [fragment.charge for fragment in fragments.values()]
     delta = request.delta if any(charge.rho or charge.delta for charge in charges) else 0.0
     per_node = max(fragment.epsilon for fragment in fragments.values())
     block = Block(name, fragments, cut.read_off, cut.grouping_sets, request.epsilon, delta, per_node, span)
-    return PlannedBlock(block, cut, _notes(cut, fragments))
+    return PlannedBlock(block, cut, _notes(cut, fragments), error)
 
 
 def _can_be_coarser(measure: RawMeasure) -> bool:
@@ -216,6 +227,10 @@ def _best(fitted: Fitted, request: Request, spendable: Spendable) -> dict[str, F
         if _error(other, fitted) < _error(best, fitted):
             return other
     return best
+
+
+def _gaussian(fitted: Fitted, request: Request, spendable: Spendable) -> dict[str, Fragment]:
+    return _with_gaussian_noise(_fragments(fitted, spendable), fitted, request, spendable)
 
 
 def _error(fragments: dict[str, Fragment], fitted: Fitted) -> float:

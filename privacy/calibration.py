@@ -59,11 +59,16 @@ def calibrate(
 
 
 def difficulty(
-    raws: Sequence[RawMeasure], bounding: Bounding, importance: Mapping[str, float], *, alone: str = ""
+    raws: Sequence[RawMeasure],
+    bounding: Bounding,
+    importance: Mapping[str, float],
+    mechanism: Mechanism,
+    *,
+    alone: str = "",
 ) -> float:
-    """Σ of the roots that shares are in proportion to, with Laplace noise: how much of a budget the measures need."""
-    parts = dict.fromkeys(_parts(raws, bounding, importance, "laplace", alone).values())
-    return math.fsum(math.cbrt(part.coefficient(bounding, importance, "laplace")) for part in parts)
+    """Σ of the roots that shares are in proportion to: how much of a budget the measures need."""
+    parts = dict.fromkeys(_parts(raws, bounding, importance, mechanism, alone).values())
+    return math.fsum(_ROOTS[mechanism](part.coefficient(bounding, importance, mechanism)) for part in parts)
 
 
 def predicted_error(measures: Sequence[Measure], importance: Mapping[str, float]) -> float:

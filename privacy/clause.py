@@ -7,6 +7,7 @@ smaller holds.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from sqlglot import exp
@@ -14,7 +15,7 @@ from sqlglot import exp
 from privacy.dialect import DifferentialPrivacy
 from privacy.errors import ConstructRefused
 from privacy.positions import position_of, shown
-from privacy.request import MOST_DELTA, MOST_EPSILON, Options, Request
+from privacy.request import MOST_DELTA, MOST_EPSILON, Limits, Options, Request, by_column
 
 
 @dataclass(frozen=True)
@@ -25,14 +26,14 @@ class Clause:
     delta: float | None = None
     max_groups: int | None = None
     max_rows: int | None = None
-    max_standard_error: float | None = None
-    max_relative_error: float | None = None
+    max_standard_error: Limits | None = None
+    max_relative_error: Limits | None = None
     expected_rows: float | None = None
 
     def tightened(self, request: Request) -> Request:
         """`request` with the smaller of both in every place."""
         budget = {name: _smaller(getattr(request, name), getattr(self, name)) for name in ("epsilon", "delta")}
-        limits = {name: _smaller(getattr(request.options, name), getattr(self, name)) for name in _LIMITS}
+        limits = {name: _smaller_of_each(getattr(request.options, name), getattr(self, name)) for name in _LIMITS}
         return request.model_copy(update={**budget, "options": request.options.model_copy(update=limits)})
 
 
@@ -49,14 +50,19 @@ class _Option:
     most: float = math.inf
     whole: bool = False
     may_be_zero: bool = False
+    by_column: bool = False
 
-    def value(self, item: exp.EQ) -> float | int:
+    def value(self, item: exp.EQ) -> Limits | int:
         """What `item` says that it is.
 
         Raises:
             ConstructRefused: no literal, or out of range.
         """
         name, node = _name(item), item.expression
+        if self.by_column and isinstance(node, exp.Struct):
+            limits = _limits(node)
+            if limits is not None:
+                return limits
         number = _number(node)
         if math.isfinite(number) and (0 < number <= self.most or (self.may_be_zero and number == 0)):
             if not self.whole:
@@ -70,13 +76,14 @@ class _Option:
         )
 
 
+_A_LIMIT = "a number above 0, or one for each of some columns, {'n': 50, 'mean': 2}"
 _OPTIONS = {
     "epsilon": _Option("epsilon", f"a number above 0, at most {MOST_EPSILON:g}", "0.5", most=MOST_EPSILON),
     "delta": _Option("delta", f"a number from 0 to {MOST_DELTA:g}", "1e-9", most=MOST_DELTA, may_be_zero=True),
     "max_groups_contributed": _Option("max_groups", "a whole number from 1", "2", most=2**31, whole=True),
     "max_rows_contributed": _Option("max_rows", "a whole number from 1", "5", most=2**31, whole=True),
-    "max_standard_error": _Option("max_standard_error", "a number above 0", "50"),
-    "max_relative_error": _Option("max_relative_error", "a number above 0", "0.05"),
+    "max_standard_error": _Option("max_standard_error", _A_LIMIT, "50", by_column=True),
+    "max_relative_error": _Option("max_relative_error", _A_LIMIT, "0.05", by_column=True),
     "expected_rows": _Option("expected_rows", "a number above 0", "1000"),
 }
 # What other engines call it, or have beside it.
@@ -98,7 +105,7 @@ def read_clause(node: DifferentialPrivacy) -> Clause:
     Raises:
         ConstructRefused: an option that is unknown, stands twice, or has a value that it cannot have.
     """
-    found: dict[str, float | int] = {}
+    found: dict[str, Limits | int] = {}
     for item in node.expressions:
         name = _name(item)
         option = _OPTIONS.get(name)
@@ -132,5 +139,21 @@ def _number(node: exp.Expr) -> float:
     return float(node.name) if isinstance(node, exp.Literal) and not node.is_string else math.nan
 
 
+def _limits(node: exp.Struct) -> dict[str, float] | None:
+    """Of `{'n': 50, mean: 2}` the numbers; None where it is anything else."""
+    named = [part for part in node.expressions if isinstance(part, exp.PropertyEQ)]
+    limits = {part.this.name: _number(part.expression) for part in named}
+    every = len(limits) == len(node.expressions) > 0 and all(limits)
+    return limits if every and all(0 < limit < math.inf for limit in limits.values()) else None
+
+
 def _smaller(first: float | None, second: float | None) -> float | None:
     return min((number for number in (first, second) if number is not None), default=None)
+
+
+def _smaller_of_each(first: Limits | None, second: Limits | None) -> Limits | None:
+    """The smaller of both; where one is by column, that of each column, and under no name that of every one."""
+    if not isinstance(first, Mapping) and not isinstance(second, Mapping):
+        return _smaller(first, second)
+    one, other = by_column(first), by_column(second)
+    return {name: min(limits[name] for limits in (one, other) if name in limits) for name in (*one, *other)}

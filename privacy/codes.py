@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -41,3 +41,14 @@ def ranks(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], int]:
     order[pc.array_sort_indices(encoded.dictionary).to_numpy(zero_copy_only=False)] = np.arange(count)
     order[count] = count
     return order[encoded.indices.fill_null(count).to_numpy(zero_copy_only=False)], count + 1
+
+
+def regional_cells(tables: Mapping[str, pa.Table]) -> tuple[pa.Table, dict[str, NDArray[np.int64]]]:
+    """The distinct rows of all `tables`, sorted, NULL last; and by table the place of each of its rows among them."""
+    together = pa.concat_tables(tables.values())
+    codes = group_codes(together.columns, together.num_rows)
+    _, first, place = np.unique(codes, return_index=True, return_inverse=True)
+    starts = np.cumsum([0, *(table.num_rows for table in tables.values())])
+    spans = zip(tables, starts[:-1], starts[1:], strict=True)
+    places = {name: place[start:end].astype(np.int64) for name, start, end in spans}
+    return together.take(pa.array(first)), places

@@ -154,7 +154,7 @@ class Fragment:
             No row where `threshold` decides, and then its schema is what the release has.
         cells_digest: SHA-256 that identifies `cells` in comparisons and on the wire.
         epsilon: the guarantee of this release by itself, at the request's δ where there is a threshold or the noise is
-            Gaussian.
+            Gaussian; where it shares one ρ with those of other blocks, its part of what they cost together.
         threshold: decides which groups are released; None where `cells` are all of them.
     """
 
@@ -261,8 +261,9 @@ class Block:
         fragments: by province; a province whose rows the WHERE clause excludes has none and is not asked.
         read_off: the columns of the table that come from trees.
         grouping_sets: for each, the places of its keys among the fragment's; empty where all keys are the only set.
-        epsilon, delta: the regional guarantee; δ is 0 where all noise is Laplace and all groups are public.
-        epsilon_per_node: the guarantee of one node by itself, at the same δ.
+        epsilon, delta: the regional guarantee; δ is 0 where all noise is Laplace and all groups are public. Where blocks
+            share one ρ (privacy/sharing.py), its part of the guarantee that they have together.
+        epsilon_per_node: the same of one node by itself, at the same δ.
         span: how many nodes may hold one unit, at most the number of fragments; with Laplace noise each node
             spends epsilon / span, with Gaussian noise ρ / span.
     """

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import replace
+from functools import partial
 from threading import Lock
 
 from sqlglot import exp
 
-from privacy.accuracy import accurate, names_accuracy
+from privacy.accuracy import accurate
 from privacy.binding import bind
-from privacy.block_planner import BlockPlanner, PlannedBlock, plan_block
+from privacy.block_planner import BlockPlanner, PlannedBlock, Shape
 from privacy.blocks import Around, is_one_block, read_blocks
-from privacy.calibration import WITHIN
 from privacy.catalog import Catalog
 from privacy.compound import AboveBlock, compound_rest
 from privacy.errors import RequestRefused, SyntaxRefused
@@ -20,7 +20,9 @@ from privacy.fragment import MERGED, Plan
 from privacy.parsing import parse
 from privacy.pivot import without_pivot
 from privacy.positions import shown
+from privacy.prediction import Prediction
 from privacy.request import Request
+from privacy.sharing import plan_blocks
 
 _REMEMBERED = 64  # plans; each holds its cells
 
@@ -66,38 +68,31 @@ class Planner:
         assert isinstance(query, exp.Query)
         bound = bind(query, self._catalog)
         names = _names(bound if query.is_star else query)
-        if is_one_block(bound, self._catalog):
-            assert isinstance(bound, exp.Select)
-            shape = self._blocks.shape(bound, names, request)
-            needed = accurate(shape, request)
-            only = plan_block(shape, MERGED, needed.request)
-            return Plan((only.block,), only.cut.rest, (*needed.notes, *only.notes))
-        return self._compound(read_blocks(bound, self._catalog), names, request)
+        around = None if is_one_block(bound, self._catalog) else read_blocks(bound, self._catalog)
+        shapes = self._shapes(bound, around, names, request)
+        needed = accurate(names, request, Prediction(around, shapes, partial(plan_blocks, shapes)))
+        planned = plan_blocks(shapes, needed.request)
+        notes = (*needed.notes, *dict.fromkeys(note for one in planned.values() for note in one.notes))
+        blocks = tuple(one.block for one in planned.values())
+        if around is None:
+            return Plan(blocks, next(iter(planned.values())).cut.rest, notes)
+        return Plan(blocks, compound_rest(around, {name: _above(one) for name, one in planned.items()}, names), notes)
 
-    def _compound(self, around: Around, names: tuple[str, ...], request: Request) -> Plan:
-        """Blocks whose budgets add up to that of the request, and what is computed from them."""
+    def _shapes(
+        self, bound: exp.Query, around: Around | None, names: tuple[str, ...], request: Request
+    ) -> dict[str, Shape]:
+        """By the name that stands for it in the query, each block."""
+        if around is None:
+            assert isinstance(bound, exp.Select)
+            return {MERGED: self._blocks.shape(bound, names, request)}
         if request.options.weights:
             raise RequestRefused(
                 "`weights` are for queries that aggregate once", remedy="Leave them out, or ask several queries."
             )
-        if names_accuracy(request.options):
-            raise RequestRefused(
-                "An accuracy can be asked of queries that aggregate once, and of this one only ε can be named.",
-                remedy="Ask the aggregates as queries of their own; `explain` predicts the errors here too.",
-            )
-        shapes = {
+        return {
             name: self._blocks.shape(block, tuple(block.named_selects), request)
             for name, block in around.blocks.items()
         }
-        whole = sum(shape.difficulty for shape in shapes.values())
-        planned: dict[str, PlannedBlock] = {}
-        for number, (name, shape) in enumerate(shapes.items(), start=1):
-            share = (shape.difficulty / whole if whole else 1 / len(shapes)) * WITHIN
-            own = request.model_copy(update={"epsilon": request.epsilon * share, "delta": request.delta * share})
-            planned[name] = plan_block(shape, f"{MERGED}{number}" if number > 1 else MERGED, own)
-        above = {name: _above(one) for name, one in planned.items()}
-        notes = tuple(dict.fromkeys(note for one in planned.values() for note in one.notes))
-        return Plan(tuple(one.block for one in planned.values()), compound_rest(around, above, names), notes)
 
 
 def _above(planned: PlannedBlock) -> AboveBlock:

@@ -19,6 +19,9 @@ LIFETIME_S = 600  # how long the client lets a request live
 
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_ByColumn = Annotated[dict[Annotated[str, Field(min_length=1)], Positive], Field(min_length=1)]
+Limits = Positive | dict[str, Positive]  # of every column, or by column of the answer
+_Limits = Positive | _ByColumn
 
 
 class Options(BaseModel):
@@ -31,9 +34,14 @@ class Options(BaseModel):
     max_rows: Annotated[int, Field(ge=1)] | None = None  # rows of one unit that count in one group
     max_groups: Annotated[int, Field(ge=1)] | None = None  # groups that one unit may touch at one node
     # Accuracy first: spend no more of ε than these need (privacy/accuracy.py).
-    max_standard_error: Positive | None = None  # of every count and sum
-    max_relative_error: Positive | None = None  # of every count, of `expected_rows`
-    expected_rows: Positive | None = None  # the size of a count that the researcher expects
+    max_standard_error: _Limits | None = None  # of every column whose error can be told beforehand, or of those named
+    max_relative_error: _Limits | None = None  # of every count, as a share of `expected_rows`, or of those named
+    expected_rows: Positive | None = None  # that the researcher expects in a group
+
+
+def by_column(limits: Limits | None) -> dict[str, float]:
+    """Limits by column; what holds for every column stands under no name, which no column has."""
+    return limits if isinstance(limits, dict) else {} if limits is None else {"": limits}
 
 
 class Request(BaseModel):
@@ -112,15 +120,21 @@ def _validated(fields: Any) -> Request:
     try:
         return Request.model_validate(fields)
     except ValidationError as fault:
-        first = fault.errors(include_url=False)[0]
-        name = ".".join(str(step) for step in first["loc"]) or "request"
+        first = max(fault.errors(include_url=False), key=lambda error: len(error["loc"]))  # the one that says most
+        steps = [str(step) for step in first["loc"] if step not in _KINDS]
+        name = ".".join(steps) or "request"
         raise RequestRefused(f"`{name}`: {first['msg']}.", remedy=_REMEDIES.get(name, _OTHER_REMEDY)) from None
 
 
+_KINDS = ("constrained-float", "dict[constrained-str,constrained-float]")  # of limits, which are either
 _REMEDIES = {
     "epsilon": "Give ε as a positive finite number, for example epsilon=0.5.",
     "delta": "Give δ as a number from 0 to 0.001, far below one in the number of people.",
     "project": "Name the project with letters, digits, dots, dashes: project='ageing-2026'.",
     "sql": f"Give one SELECT statement of at most {MAX_SQL_CHARACTERS:,} characters.",
+}
+_REMEDIES |= {
+    f"options.{name}": f"Give a number above 0, or one for each of some columns: {name}={{'n': {example:g}}}."
+    for name, example in (("max_standard_error", 50), ("max_relative_error", 0.05))
 }
 _OTHER_REMEDY = f"Options are {', '.join(Options.model_fields)}; docs/queries.md describes them."

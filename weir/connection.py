@@ -88,8 +88,9 @@ class Connection:
             on_progress: called with `weir.progress` events while nodes work.
             options: `require_all=True` refuses rather than answers without some province; `max_rows` and
                 `max_groups` lower the catalog's limits (less noise, but units above the limit count less);
-                `max_standard_error` spends no more of ε than that accuracy of counts and sums needs, and so does
-                `max_relative_error` of counts of `expected_rows`.
+                `max_standard_error`, a number or one for each of some columns, {"n": 50}, spends no more of ε than that
+                accuracy needs, and so does `max_relative_error` of counts of `expected_rows`. Averages and ratios need
+                `expected_rows`, in a group, too.
 
         Raises:
             RequestRefused: ε, an option or the text itself is wrong; nothing was sent.

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from typing import Any
 
 import pyarrow as pa
@@ -72,6 +73,33 @@ def test_more_than_one_query_may_spend_is_refused_with_the_limit() -> None:
     guard(epsilon_per_query=0.5).admit(asked(COUNT, epsilon=1.0))  # span 2: half at each node
     with pytest.raises(RequestRefused, match=r"ε = 0\.5 at east; one query may spend at most 0\.25"):
         guard(epsilon_per_query=0.25).admit(asked(COUNT, epsilon=1.0))
+
+
+@pytest.mark.parametrize("delta", [0.0, 1e-9])
+def test_an_accuracy_that_needs_more_is_refused_with_what_can_be_reached(delta: float) -> None:
+    """Both what the node's limit allows and what the node would be asked for it: then it is admitted."""
+    wanted = asked(COUNT, epsilon=100.0, delta=delta, options={"max_standard_error": {"COUNT(*)": 20.0}})
+    with pytest.raises(RequestRefused, match=r"at east; one query may spend at most 0\.5") as refused:
+        guard(epsilon_per_query=0.5).admit(wanted)
+    reached = re.search(
+        r"With all of ε = ([\d.]+) the standard error of `COUNT\(\*\)` is still ([\d.]+)", refused.value.remedy
+    )
+    assert reached is not None
+    epsilon, error = map(float, reached.groups())
+    less = asked(COUNT, epsilon=epsilon, delta=delta, options={"max_standard_error": {"COUNT(*)": error}})
+    guard(epsilon_per_query=0.5).admit(less)
+    assert epsilon > 0.9
+
+
+def test_the_node_finds_the_epsilon_of_an_accuracy_itself() -> None:
+    """An ε that only the coordinator believes in is another fragment."""
+    sql = "SELECT kind, COUNT(*) AS n, AVG(cost) AS a FROM visits GROUP BY ROLLUP (kind)"
+    options = {"max_standard_error": {"a": 30.0}, "expected_rows": 1000.0}
+    honest = asked(sql, epsilon=4.0, options=options)
+    assert guard().admit(honest).fragment.epsilon < 2
+    more = asked(sql, epsilon=4.0)
+    with pytest.raises(MismatchRefused, match="differs"):
+        guard().admit(dataclasses.replace(honest, fragment=more.fragment))
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,14 @@
 """Accuracy first: the ε that is found is enough, is the least that is, and is the same on every machine."""
 
 import math
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from privacy.errors import RequestRefused
+from privacy.accuracy import _first
+from privacy.errors import ConstructRefused, RequestRefused
 from privacy.fragment import Plan
 from privacy.noise import variance
 from privacy.planner import Planner
@@ -125,10 +129,17 @@ def test_of_several_columns_the_refusal_names_the_one_that_errs_most() -> None:
         (SUMS, {"max_relative_error": 0.05, "expected_rows": 10}, "`s` is a sum", "max_standard_error"),
         ("SELECT AVG(cost) FROM visits", {"max_standard_error": 5}, "no count and no sum", "COUNT(*)"),
         ("SELECT MEDIAN(cost) FROM visits", {"max_standard_error": 5}, "no count and no sum", "COUNT(*)"),
-        ("SELECT kind, COUNT(*) FROM visits GROUP BY ROLLUP (kind)", {"max_standard_error": 5}, "Totals", "one level"),
-        (f"SELECT * FROM ({BY_KIND}) AS t", {"max_standard_error": 5}, "aggregate once", "of their own"),
-        (f"SELECT * FROM ({BY_KIND}) AS t", {"expected_rows": 5}, "aggregate once", "of their own"),
+        (f"SELECT * FROM ({BY_KIND}) AS t", {"expected_rows": 5}, "without `max_relative_error`", "both"),
         (BY_KIND, {"expected_rows": 1000, "max_standard_error": 50}, "without `max_relative_error`", "both"),
+        (SUMS, {"max_standard_error": {"m": 5}}, "no column `m`", "`kind`, `s`, `n`, `a`"),
+        (SUMS, {"max_standard_error": {"kind": 5}}, "`kind` has no noise", "with noise"),
+        (SUMS, {"max_standard_error": {"a": 5}}, "how many rows are behind it", "expected_rows = 1000"),
+        (SUMS, {"max_relative_error": {"s": 0.05}, "expected_rows": 10}, "`s` is a sum", "{'n': 0.05}"),
+        (SUMS, {"max_relative_error": {"a": 0.05}, "expected_rows": 10}, "`a` is none", "{'n': 0.05}"),
+        ("SELECT MEDIAN(cost) AS m, COUNT(*) FROM visits", {"max_standard_error": {"m": 5}}, "hangs on the data", "error bars"),
+        ("SELECT STDDEV(cost) AS m FROM visits", {"max_standard_error": {"m": 5}, "expected_rows": 9}, "hangs on the data", "variances"),
+        (f"SELECT n / SUM(n) OVER () AS m FROM ({BY_KIND}) AS t", {"max_standard_error": 5}, "`m` hangs on the data", "error bars"),
+        (SHOWN.replace("GROUP BY band", "GROUP BY ROLLUP (band)"), {"max_standard_error": 5}, "how many groups are shown", "ROLLUP"),
     ],
 )  # fmt: skip
 def test_what_has_no_meaning_is_refused(sql: str, options: dict[str, float], words: str, remedy: str) -> None:
@@ -138,8 +149,54 @@ def test_what_has_no_meaning_is_refused(sql: str, options: dict[str, float], wor
     assert remedy in refused.value.remedy
 
 
+CLAUSE = "SELECT WITH DIFFERENTIAL_PRIVACY OPTIONS(epsilon = 900, {}) "
+
+
+@pytest.mark.parametrize(
+    ("clause", "asked", "meant"),
+    [
+        ("max_standard_error = {'s': 9000}", {}, {"s": 9000}),
+        ('max_standard_error = {s: 9e3, "n": 20}', {}, {"s": 9000, "n": 20}),
+        ("max_standard_error = {'s': 9000}", {"s": 8000}, {"s": 8000}),
+        ("max_standard_error = {'s': 9000}", {"n": 15}, {"s": 9000, "n": 15}),
+        ("max_standard_error = 600", {"s": 9000}, 600),
+        ("max_standard_error = {'n': 20}", 9000.0, {"s": 9000, "n": 20}),
+        ("max_standard_error = 9000", {"n": 20}, {"s": 9000, "n": 20}),
+    ],
+)
+def test_columns_have_limits_of_their_own_in_the_clause_and_the_request(
+    clause: str, asked: object, meant: object
+) -> None:
+    more: dict[str, Any] = {"max_standard_error": asked} if asked else {}
+    written = plan(SUMS.replace("SELECT ", CLAUSE.format(clause), 1), epsilon=1e5, **more)
+    assert written.blocks == plan(SUMS, epsilon=900.0, max_standard_error=meant).blocks
+
+
+@pytest.mark.parametrize("limits", ["{}", "{'n': 0}", "{'n': -1}", "{'n': '5'}", "{'n': 5, 'n': 6}", "{'': 5}", "{'n': s}", "[5]"])  # fmt: skip
+def test_what_is_no_limit_of_columns_is_refused_in_the_clause(limits: str) -> None:
+    with pytest.raises(ConstructRefused, match="or one for each of some columns") as refused:
+        plan(SUMS.replace("SELECT ", CLAUSE.format(f"max_standard_error = {limits}"), 1))
+    assert refused.value.position is not None
+
+
+@pytest.mark.parametrize("limits", [{}, {"n": 0}, {"n": -1.0}, {"n": "5"}, {"": 5}, {"n": math.inf}, {"n": {"m": 5}}, [5]])  # fmt: skip
+def test_what_is_no_limit_of_columns_is_refused_in_the_request(limits: object) -> None:
+    with pytest.raises(RequestRefused, match=r"`options\.max_standard_error[^`]*`: [A-Z]"):
+        request(SUMS, max_standard_error=limits)
+
+
 @pytest.mark.parametrize("name", ["max_standard_error", "max_relative_error", "expected_rows"])
 @pytest.mark.parametrize("value", [0, -1.0, math.nan, math.inf, "50", True])
 def test_what_is_no_size_is_refused(name: str, value: object) -> None:
     with pytest.raises(RequestRefused, match=name):
         request(BY_KIND, **{name: value})
+
+
+@given(st.lists(st.tuples(st.integers(1, 6), st.integers(0, 6)), min_size=1, max_size=4))
+def test_the_search_finds_the_least_though_choices_change(pieces: list[tuple[int, int]]) -> None:
+    """Pieces of places with the same choices, each with the place in it from which on it is enough."""
+    enough = [place >= start for length, start in pieces for place in range(length)] + [True]
+    choices = [piece for piece, (length, _) in enumerate(pieces) for _ in range(length)] + [len(pieces)]
+    places = [float(place) for place in range(len(enough))]
+    found = _first(places, lambda place: enough[int(place)], lambda place: choices[int(place)])
+    assert found == enough.index(True)

@@ -17,12 +17,17 @@ Project = Annotated[str | None, typer.Option("--project", help="Whose budget pay
 MaxRows = Annotated[int | None, typer.Option(help="Rows of one person that count in a group; lowers the catalog's.")]
 MaxGroups = Annotated[int | None, typer.Option(help="Groups that one person may touch; lowers the catalog's.")]
 MaxError = Annotated[
-    float | None, typer.Option("--max-standard-error", help="Of every count and sum; spends no more ε than that needs.")
+    float | None,
+    typer.Option(
+        "--max-standard-error",
+        help="Of every column whose error can be told beforehand; spends no more ε than that needs. By column: in the "
+        "SQL, OPTIONS(max_standard_error = {'n': 50}).",
+    ),
 ]
 RelativeError = Annotated[
     float | None, typer.Option("--max-relative-error", help="The same of every count, as a share of --expected-rows.")
 ]
-ExpectedRows = Annotated[float | None, typer.Option(help="How large a count you expect.")]
+ExpectedRows = Annotated[float | None, typer.Option(help="How many rows you expect in a group.")]
 Config = Annotated[Path, typer.Option("--config", help="Its TOML file.", dir_okay=False)]
 
 
