@@ -2,37 +2,61 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import replace
-from threading import Lock
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
 from privacy.accuracy import accurate, names_accuracy
-from privacy.binding import bind
-from privacy.block_planner import BlockPlanner, PlannedBlock, plan_block
+from privacy.binding import Names, bind
+from privacy.block_planner import BlockPlanner, PlannedBlock, Shape, plan_block
 from privacy.blocks import Around, is_one_block, read_blocks
 from privacy.calibration import WITHIN
 from privacy.catalog import Catalog
 from privacy.compound import AboveBlock, compound_rest
 from privacy.errors import RequestRefused, SyntaxRefused
 from privacy.fragment import MERGED, Plan
-from privacy.parsing import parse
+from privacy.parsing import Written, parse
 from privacy.pivot import without_pivot
 from privacy.positions import shown
-from privacy.request import Request
+from privacy.remembered import Remembered
+from privacy.request import Options, Request
 
-_REMEMBERED = 64  # plans; each holds its cells
+_REMEMBERED, _REMEMBERED_BYTES = 256, 2**26
+_BYTES_A_CHARACTER = 1_000  # of SQL, that its trees take
+_Asked = tuple[str, float, str]  # SQL, δ, options: all that a reading depends on
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A query that is read and cut, whatever ε is.
+
+    Attributes:
+        names: of the answer's columns.
+        shapes: of its blocks.
+        around: what is around the blocks; None where the whole query is one.
+    """
+
+    written: Written
+    names: tuple[str, ...]
+    shapes: dict[str, Shape]
+    around: Around | None
 
 
 class Planner:
-    """Plans requests against one catalog. Thread-safe; the same request gives the same plan on every machine."""
+    """Plans requests against one catalog. Thread-safe; the same request gives the same plan on every machine.
+
+    What took long is remembered by the text as it is written: the plan, which a node needs to prepare and to release,
+    and the reading, which the same query with another ε needs. Literals are a part of the text, for bounds hang on them.
+    """
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
+        self._names = Names(catalog)
         self._blocks = BlockPlanner(catalog)
-        self._plans: OrderedDict[tuple[str, float, float, str, bool], Plan] = OrderedDict()
-        self._lock = Lock()
+        self._readings: Remembered[_Asked, _Reading] = Remembered(_REMEMBERED, _REMEMBERED_BYTES, _reading_bytes)
+        self._plans: Remembered[tuple[_Asked, float, bool], Plan] = Remembered(
+            _REMEMBERED, _REMEMBERED_BYTES, _plan_bytes
+        )
 
     def plan(self, request: Request) -> Plan:
         """Fragments for every province that has rows to contribute, and the rest.
@@ -40,64 +64,78 @@ class Planner:
         Raises:
             QueryRefused: with the construct, its position and what to write instead.
         """
-        # A node plans each request twice, to prepare and to release; the nonce and the expiry change no plan.
-        identity = (request.sql, request.epsilon, request.delta, request.options.model_dump_json(), request.explains)
-        with self._lock:
-            if identity in self._plans:
-                self._plans.move_to_end(identity)
-                return self._plans[identity]
-        plan = self._planned(request)
-        with self._lock:
-            self._plans[identity] = plan
-            if len(self._plans) > _REMEMBERED:
-                self._plans.popitem(last=False)
-        return plan
-
-    def _planned(self, request: Request) -> Plan:
+        asked = request.sql, request.delta, request.options.model_dump_json()  # nonce and expiry change no plan
         try:
-            written = parse(request.sql)
-            plan = self._of_query(written.query, written.clause.tightened(request))
-            return replace(plan, explains=written.explains or request.explains)
+            return self._plans.get(
+                (asked, request.epsilon, request.explains),
+                lambda: self._planned(request, self._readings.get(asked, lambda: self._read(request))),
+            )
         except RecursionError:
             raise SyntaxRefused("The query is nested too deeply.", remedy="Write it with fewer parentheses.") from None
 
-    def _of_query(self, statement: exp.Expr, request: Request) -> Plan:
-        query = without_pivot(statement, self._catalog)
+    def _read(self, request: Request) -> _Reading:
+        written = parse(request.sql)
+        request = written.clause.tightened(request)
+        options, delta = request.options, request.delta
+        query = without_pivot(written.query, self._catalog)
         assert isinstance(query, exp.Query)
-        bound = bind(query, self._catalog)
+        bound = bind(query, self._names)
         names = _names(bound if query.is_star else query)
         if is_one_block(bound, self._catalog):
             assert isinstance(bound, exp.Select)
-            shape = self._blocks.shape(bound, names, request)
-            needed = accurate(shape, request)
-            only = plan_block(shape, MERGED, needed.request)
-            return Plan((only.block,), only.cut.rest, (*needed.notes, *only.notes))
-        return self._compound(read_blocks(bound, self._catalog), names, request)
-
-    def _compound(self, around: Around, names: tuple[str, ...], request: Request) -> Plan:
-        """Blocks whose budgets add up to that of the request, and what is computed from them."""
-        if request.options.weights:
-            raise RequestRefused(
-                "`weights` are for queries that aggregate once", remedy="Leave them out, or ask several queries."
-            )
-        if names_accuracy(request.options):
-            raise RequestRefused(
-                "An accuracy can be asked of queries that aggregate once, and of this one only ε can be named.",
-                remedy="Ask the aggregates as queries of their own; `explain` predicts the errors here too.",
-            )
+            return _Reading(written, names, {MERGED: self._blocks.shape(bound, names, options, delta=delta)}, None)
+        around = read_blocks(bound, self._catalog)
+        _check_compound(options)
         shapes = {
-            name: self._blocks.shape(block, tuple(block.named_selects), request)
+            name: self._blocks.shape(block, tuple(block.named_selects), options, delta=delta)
             for name, block in around.blocks.items()
         }
-        whole = sum(shape.difficulty for shape in shapes.values())
-        planned: dict[str, PlannedBlock] = {}
-        for number, (name, shape) in enumerate(shapes.items(), start=1):
-            share = (shape.difficulty / whole if whole else 1 / len(shapes)) * WITHIN
-            own = request.model_copy(update={"epsilon": request.epsilon * share, "delta": request.delta * share})
-            planned[name] = plan_block(shape, f"{MERGED}{number}" if number > 1 else MERGED, own)
-        above = {name: _above(one) for name, one in planned.items()}
-        notes = tuple(dict.fromkeys(note for one in planned.values() for note in one.notes))
-        return Plan(tuple(one.block for one in planned.values()), compound_rest(around, above, names), notes)
+        return _Reading(written, names, shapes, around)
+
+    def _planned(self, request: Request, reading: _Reading) -> Plan:
+        written = reading.written
+        explains, request = written.explains or request.explains, written.clause.tightened(request)
+        if reading.around is not None:
+            return replace(_compound(reading, reading.around, request), explains=explains)
+        shape = reading.shapes[MERGED]
+        needed = accurate(shape, request)
+        only = plan_block(shape, MERGED, needed.request)
+        return Plan((only.block,), only.cut.rest, (*needed.notes, *only.notes), explains)
+
+
+def _check_compound(options: Options) -> None:
+    if options.weights:
+        raise RequestRefused(
+            "`weights` are for queries that aggregate once", remedy="Leave them out, or ask several queries."
+        )
+    if names_accuracy(options):
+        raise RequestRefused(
+            "An accuracy can be asked of queries that aggregate once, and of this one only ε can be named.",
+            remedy="Ask the aggregates as queries of their own; `explain` predicts the errors here too.",
+        )
+
+
+def _compound(reading: _Reading, around: Around, request: Request) -> Plan:
+    """Blocks whose budgets add up to that of the request, and what is computed from them."""
+    shapes = reading.shapes
+    whole = sum(shape.difficulty for shape in shapes.values())
+    planned: dict[str, PlannedBlock] = {}
+    for number, (name, shape) in enumerate(shapes.items(), start=1):
+        share = (shape.difficulty / whole if whole else 1 / len(shapes)) * WITHIN
+        own = request.model_copy(update={"epsilon": request.epsilon * share, "delta": request.delta * share})
+        planned[name] = plan_block(shape, f"{MERGED}{number}" if number > 1 else MERGED, own)
+    above = {name: _above(one) for name, one in planned.items()}
+    notes = tuple(dict.fromkeys(note for one in planned.values() for note in one.notes))
+    return Plan(tuple(one.block for one in planned.values()), compound_rest(around, above, reading.names), notes)
+
+
+def _reading_bytes(asked: _Asked, reading: _Reading) -> int:
+    return _BYTES_A_CHARACTER * len(asked[0]) + sum(shape.cells_bytes for shape in reading.shapes.values())
+
+
+def _plan_bytes(asked: tuple[_Asked, float, bool], plan: Plan) -> int:
+    cells = {part.cells_digest: part.cells for block in plan.blocks for part in block.fragments.values()}
+    return _BYTES_A_CHARACTER * len(asked[0][0]) + sum(table.nbytes for table in cells.values())
 
 
 def _above(planned: PlannedBlock) -> AboveBlock:
