@@ -33,7 +33,7 @@ class Names:
 
 
 def bind(query: exp.Query, names: Names) -> exp.Query:
-    """`query` with every column qualified by its table's alias, aliases in GROUP BY and HAVING expanded.
+    """`query`, which is used up, with every column qualified by its table's alias, aliases in GROUP BY and HAVING expanded.
 
     Common table expressions stand where they are named.
 
@@ -44,7 +44,7 @@ def bind(query: exp.Query, names: Names) -> exp.Query:
         NameRefused: an unknown or ambiguous table or column, with the nearest name.
         ConstructRefused: something other than a table of the catalog or a sub-query in FROM.
     """
-    query = normalize_identifiers(query.copy(), dialect="duckdb")
+    query = normalize_identifiers(query, dialect="duckdb")
     for scope in traverse_scope(query):
         _check_scope(scope, names.catalog)
     for select in query.find_all(exp.Select):

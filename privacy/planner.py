@@ -21,7 +21,7 @@ from privacy.positions import shown
 from privacy.remembered import Remembered
 from privacy.request import Options, Request
 
-_REMEMBERED, _REMEMBERED_BYTES = 256, 2**26
+_REMEMBERED, _REMEMBERED_BYTES = 128, 2**26
 _BYTES_A_CHARACTER = 1_000  # of SQL, that its trees take
 _Asked = tuple[str, float, str]  # SQL, δ, options: all that a reading depends on
 
@@ -79,8 +79,9 @@ class Planner:
         options, delta = request.options, request.delta
         query = without_pivot(written.query, self._catalog)
         assert isinstance(query, exp.Query)
+        names = () if query.is_star else _names(query)  # as they are written
         bound = bind(query, self._names)
-        names = _names(bound if query.is_star else query)
+        names = names or _names(bound)
         if is_one_block(bound, self._catalog):
             assert isinstance(bound, exp.Select)
             return _Reading(written, names, {MERGED: self._blocks.shape(bound, names, options, delta=delta)}, None)

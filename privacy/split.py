@@ -64,8 +64,8 @@ class Split:
     @cached_property
     def located(self) -> bool:
         """Whether the query names the pseudo-column `province`; if not, all nodes run the same."""
-        items = {key.name: key.reading.sql for key in self.keys} | {column.name: column.sql for column in self.inputs}
-        return any(is_province(column) for column in self.relation.query(items).find_all(exp.Column))
+        parts = (*self.relation.parts, *(key.reading.sql for key in self.keys), *(column.sql for column in self.inputs))
+        return any(is_province(column) for part in parts for column in part.find_all(exp.Column))
 
 
 def split(
