@@ -135,8 +135,9 @@ def _reading_bytes(asked: _Asked, reading: _Reading) -> int:
 
 
 def _plan_bytes(asked: tuple[_Asked, float, bool], plan: Plan) -> int:
-    cells = {part.cells_digest: part.cells for block in plan.blocks for part in block.fragments.values()}
-    return _BYTES_A_CHARACTER * len(asked[0][0]) + sum(table.nbytes for table in cells.values())
+    fragments = (fragment for block in plan.blocks for fragment in block.fragments.values())
+    sizes: dict[str, int] = {fragment.cells_digest: fragment.cells.nbytes for fragment in fragments}
+    return _BYTES_A_CHARACTER * len(asked[0][0]) + sum(sizes.values())
 
 
 def _above(planned: PlannedBlock) -> AboveBlock:
