@@ -33,9 +33,9 @@ class Names:
 
 
 def bind(query: exp.Query, names: Names) -> exp.Query:
-    """`query`, which is used up, with every column qualified by its table's alias, aliases in GROUP BY and HAVING expanded.
+    """`query` with every column qualified by its table's alias, aliases in GROUP BY and HAVING expanded.
 
-    Common table expressions stand where they are named.
+    Common table expressions stand where they are named. What is given is used up.
 
     Before: `WITH v AS (SELECT kind AS k FROM visits) SELECT k, COUNT(*) FROM v GROUP BY k`
     After:  `SELECT v.k AS k, COUNT(*) AS _col_1 FROM (SELECT visits.kind AS k FROM visits AS visits) AS v GROUP BY v.k`

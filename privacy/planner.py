@@ -46,7 +46,7 @@ class Planner:
     """Plans requests against one catalog. Thread-safe; the same request gives the same plan on every machine.
 
     What took long is remembered by the text as it is written: the plan, which a node needs to prepare and to release,
-    and the reading, which the same query with another ε needs. Literals are a part of the text, for bounds hang on them.
+    and the reading, which the same query with another ε needs. Literals are a part of the text: bounds hang on them.
     """
 
     def __init__(self, catalog: Catalog) -> None:
