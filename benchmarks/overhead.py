@@ -56,16 +56,21 @@ def _federation(folder: Path, people: int) -> Path:
 
 
 def _calls(con: weir.Connection, rounds: int) -> Iterator[Figure]:
-    """Each kind of call in turn: a constant that no question had before makes it a fresh release."""
+    """Each kind of call in turn: a constant that no question had before makes it a fresh release to plan anew.
+
+    With another ε it is a fresh release too, of a question that all have read before.
+    """
     fresh = itertools.count(1)
     taken: dict[str, list[float]] = {}
     for number in range(rounds + 2):
         for name, sql in QUERIES.items():
-            cold, known = sql.format(n=next(fresh)), sql.format(n=next(fresh))
+            cold, watched, known = (sql.format(n=next(fresh)) for _ in range(3))
             con.explain(known, epsilon=EPSILON)
             times = {
-                **{f"{name}: {part}": seconds for part, seconds in _stretches(con, cold).items()},
+                f"{name}: fresh": _asked(con, cold),
+                **{f"{name}: {part}": seconds for part, seconds in _stretches(con, watched).items()},
                 f"{name}: explained before": _asked(con, known),
+                f"{name}: with another ε": _asked(con, cold, epsilon=EPSILON / 2),
                 f"{name}: free repeat": _asked(con, cold),
             }
             if number >= 2:  # connections, caches and imports are warm by then
@@ -74,8 +79,8 @@ def _calls(con: weir.Connection, rounds: int) -> Iterator[Figure]:
     yield from (Figure(name, "ms", sample) for name, sample in samples(taken).items())
 
 
-def _asked(con: weir.Connection, sql: str) -> float:
-    return timed(lambda: con.sql(sql, epsilon=EPSILON))
+def _asked(con: weir.Connection, sql: str, *, epsilon: float = EPSILON) -> float:
+    return timed(lambda: con.sql(sql, epsilon=epsilon))
 
 
 def _stretches(con: weir.Connection, sql: str) -> dict[str, float]:
@@ -92,7 +97,7 @@ def _stretches(con: weir.Connection, sql: str) -> dict[str, float]:
     con.sql(sql, epsilon=EPSILON, on_progress=note)
     end = time.perf_counter()
     return {
-        "fresh": end - start,
+        "fresh, with progress": end - start,
         "  client, plan, Prepare at 4 nodes": marks["started"] - start,
         "  Release at 4 nodes": marks["released"] - marks["started"],
         "  merge, rest, error bars, client": end - marks["released"],

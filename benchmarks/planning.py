@@ -26,13 +26,17 @@ def measure(*, rounds: int, corpus: Path = CORPUS) -> Section:
     """
     before = machine.load()
     catalog = parse_catalog(CATALOG.read_text(encoding="utf-8"), source=CATALOG.name)
-    taken: dict[str, list[float]] = {"answered, by a new planner": [], "answered, known": [], "refused": []}
+    names = ("answered, by a new planner", "answered, with another ε", "answered, known", "refused")
+    taken: dict[str, list[float]] = {name: [] for name in names}
     for request in _requests(corpus):
         for _ in range(rounds):
             planner = Planner(catalog)
             first, second = (timed(partial(_planned, planner, request)) for _ in range(2))
+            other = request.model_copy(update={"epsilon": request.epsilon / 2})
+            third = timed(partial(_planned, planner, other))
             if _planned(planner, request):
                 taken["answered, by a new planner"].append(first)
+                taken["answered, with another ε"].append(third)
                 taken["answered, known"].append(second)
             else:
                 taken["refused"].append(first)

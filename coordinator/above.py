@@ -114,8 +114,8 @@ def _drawn(session: Session, plan: Plan, blocks: Sequence[_MergedBlock], *, seed
     """The spread of each noisy column that is not linear, by simulation, part by part."""
     parts: list[list[NDArray[np.float64]]] = []
     for draws, count in blocks[0].simulated(plan.rest.error_sql, seed=seed):
-        found = session.run(plan.rest.error_sql, **{blocks[0].block.simulated_name: draws})
-        parts.append([column.cast(pa.float64()).to_numpy().reshape(-1, count) for column in found.columns])
+        found = session.numbers(plan.rest.error_sql, **{blocks[0].block.simulated_name: draws})
+        parts.append([column.reshape(-1, count) for column in found])
     return [drawn_spread(np.concatenate(column)) for column in zip(*parts, strict=True)]
 
 
@@ -129,9 +129,8 @@ def _drawn_jointly(session: Session, plan: Plan, blocks: Sequence[_MergedBlock],
         whole = pa.concat_tables(parts)
         numbers = pa.array(np.tile(np.arange(count, dtype=np.int64), one.table.num_rows))
         tables[one.block.simulated_name] = whole.append_column("draw", numbers)
-    found = session.run(plan.rest.error_sql, **tables)
-    columns = [column.cast(pa.float64()).to_numpy(zero_copy_only=False) for column in found.columns]
-    return [drawn_spread(column.reshape(-1, count)) for column in columns]
+    found = session.numbers(plan.rest.error_sql, **tables)
+    return [drawn_spread(column.reshape(-1, count)) for column in found]
 
 
 def _spreads(plan: Plan, only: _MergedBlock, drawn: list[Spread]) -> list[Spread | None]:

@@ -80,8 +80,7 @@ class FanOut:
         async def one(province: str, prepared: Mapping[str, Prepared]) -> Outcome:
             blocks, link = asked[province], self._links[province]
             replies = [
-                link.release(raw, block, fragment, fresh=not prepared[block].already_released, deadline=deadline)
-                for block, fragment in blocks.items()
+                _released(link, raw, block, fragment, prepared[block], deadline) for block, fragment in blocks.items()
             ]
             ended = await asyncio.gather(*replies, return_exceptions=True)
             return Outcome(_together(province, tuple(blocks), ended), asyncio.get_running_loop().time() - start)
@@ -126,6 +125,15 @@ class FanOut:
         faults = {province: reply for province, reply in replies.items() if isinstance(reply, WeirError)}
         found = {province: reply for province, reply in replies.items() if not isinstance(reply, WeirError)}
         return found, faults
+
+
+async def _released(
+    link: NodeLink, raw: bytes, block: str, fragment: Fragment, prepared: Prepared, deadline: float
+) -> Released:
+    """What the node sent already, or what it releases now."""
+    if prepared.stored is not None:
+        return prepared.stored
+    return await link.release(raw, block, fragment, fresh=not prepared.already_released, deadline=deadline)
 
 
 def _together(province: str, blocks: Sequence[str], ended: Sequence[Released | BaseException]) -> Answered | Missing:

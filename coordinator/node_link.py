@@ -68,7 +68,10 @@ class NodeLink:
         """Have the node check the request; free."""
         await self.introduce(deadline=deadline)
         request = wire.fragment_request(raw, block, fragment, self._digest)
-        return wire.prepared(await self._call(self._stub.Prepare, request, deadline))
+        prepared = wire.prepared(self.province, await self._call(self._stub.Prepare, request, deadline))
+        if prepared.stored is not None:
+            checked_release(fragment, prepared.stored.cells)
+        return prepared
 
     async def release(self, raw: bytes, block: str, fragment: Fragment, *, fresh: bool, deadline: float) -> Released:
         """Have the node release its cells of a block.

@@ -47,16 +47,6 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What a node would run; nothing was read or charged."""
-
-    engine_sql: str
-    engine: str
-    budget: Budget
-    already_released: bool
-
-
-@dataclass(frozen=True)
 class Charge:
     """What one node's releases cost: `epsilon_charged` is 0 where all were in its ledger already."""
 
@@ -73,6 +63,21 @@ class Released:
 
     cells: pa.Table
     charge: Charge
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a node would run; nothing was read or charged.
+
+    Attributes:
+        stored: its answer, where it was released before: nobody need ask it to release.
+    """
+
+    engine_sql: str
+    engine: str
+    budget: Budget
+    already_released: bool
+    stored: Released | None = None
 
 
 @dataclass(frozen=True)

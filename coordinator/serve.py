@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import signal
@@ -93,6 +94,7 @@ class Daemon:
         health_pb2_grpc.add_HealthServicer_to_server(status, server)
         reflection.enable_server_reflection((_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         address = _bound(server, config.listen)
+        _spare_the_collector()
         await server.start()
         for name in ("", _SERVICE):
             await status.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -118,6 +120,16 @@ def _tools(config: CoordinatorConfig) -> Tools:
         now_unix_s=time.time,
         deadline_s=config.deadline_s,
     )
+
+
+def _spare_the_collector() -> None:
+    """Leave what is there for good out of garbage collections, and collect less often.
+
+    To plan a query makes and drops some ten thousand objects, and each look at all that is loaded takes 50 ms.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 def _bound(server: aio.Server, listen: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from coordinator import wire
+from coordinator.answers import Answer
 from coordinator.explain import explanation
 from coordinator.query import answer
 from privacy.errors import (
@@ -73,7 +74,8 @@ class CoordinatorService(coordinator_pb2_grpc.CoordinatorServicer):
     ) -> AsyncGenerator[coordinator_pb2.QueryEvent, None]:
         async with _typed_errors(context), aclosing(answer(self._tools, request.request)) as events:
             async for event in events:
-                yield wire.event(event)
+                if isinstance(event, Answer) or not request.quiet:
+                    yield wire.event(event)
 
     async def GetBudgets(
         self, request: coordinator_pb2.BudgetsRequest, context: Context

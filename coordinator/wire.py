@@ -124,8 +124,14 @@ def identity(reply: node_pb2.DescribeReply) -> Identity:
     return Identity(reply.province, reply.catalog_digest, reply.planner_version)
 
 
-def prepared(reply: node_pb2.PrepareReply) -> Prepared:
-    return Prepared(reply.engine_sql, reply.engine, budget(reply.budget), reply.already_released)
+def prepared(province: str, reply: node_pb2.PrepareReply) -> Prepared:
+    """What one node would run, and its stored answer where it sends one.
+
+    Raises:
+        InternalError: as `released`.
+    """
+    stored = released(province, reply.stored) if reply.HasField("stored") else None
+    return Prepared(reply.engine_sql, reply.engine, budget(reply.budget), reply.already_released, stored)
 
 
 def released(province: str, reply: node_pb2.ReleaseReply) -> Released:

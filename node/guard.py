@@ -102,8 +102,8 @@ class Guard:
         derived = of_all.get(asked.block)
         if derived is None:
             raise MismatchRefused(f"The query asks nothing of {self.province}.", remedy=_UPGRADE)
-        difference = first_difference(derived, asked.fragment)
-        if difference:
+        if derived != asked.fragment:
+            difference = first_difference(derived, asked.fragment)
             raise MismatchRefused(
                 f"What was sent is not what the request asks: `{difference}` differs.", remedy=_UPGRADE
             )

@@ -153,6 +153,11 @@ class Ledger:
             self._check(books, {release: charge, **(beside or {})}, project)
             return release in books.settled
 
+    def stored(self, release: str) -> bytes | None:
+        """The answer of a settled release, which is free; None of any other."""
+        with self._journal.transaction() as books:
+            return self._answer(books, release)
+
     def reserve(self, release: str, *, charge: Charge, purpose: Purpose) -> Reservation:
         """Charge the release, durably, unless it is charged already.
 

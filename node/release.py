@@ -54,16 +54,6 @@ class NodeBudget:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What a release would run and cost."""
-
-    engine_sql: str
-    engine: str
-    budget: NodeBudget
-    already_released: bool
-
-
-@dataclass(frozen=True)
 class Released:
     """A noisy answer.
 
@@ -78,6 +68,21 @@ class Released:
     already_released: bool
     snapshot: str
     budget: NodeBudget
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a release would run and cost.
+
+    Attributes:
+        stored: the answer, where it is in the ledger and the request is no EXPLAIN.
+    """
+
+    engine_sql: str
+    engine: str
+    budget: NodeBudget
+    already_released: bool
+    stored: Released | None = None
 
 
 def release_id(fragment: Fragment, *, snapshot: str, catalog_digest: str) -> str:
@@ -125,12 +130,15 @@ class Releases:
         self.data.verify(snapshot)
         fragment, project = admitted.fragment, admitted.project
         beside = {self._identity(other, snapshot): other.charge for other in admitted.beside}
-        settled = self.ledger.inquire(
-            self._identity(fragment, snapshot), charge=fragment.charge, project=project, beside=beside
-        )
+        identity = self._identity(fragment, snapshot)
+        settled = self.ledger.inquire(identity, charge=fragment.charge, project=project, beside=beside)
+        budget = self.budget(project)
+        # What was paid for needs no second phase.
+        answer = self.ledger.stored(identity) if settled and not admitted.explains else None
+        stored = Released(answer, 0.0, True, snapshot.name, budget) if answer is not None else None
         # The SQL is shown to the researcher, so without the node's secret.
         shown = self.bounded_sql(fragment, secret="…")
-        return Prepared(shown, self.engine.name, self.budget(project), settled)
+        return Prepared(shown, self.engine.name, budget, settled, stored)
 
     def release(self, asked: Asked) -> Released:
         """The noisy answer, stored before it is returned.

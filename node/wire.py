@@ -112,6 +112,7 @@ def prepare_reply(prepared: Prepared) -> node_pb2.PrepareReply:
         engine=prepared.engine,
         budget=budget(prepared.budget),
         already_released=prepared.already_released,
+        stored=release_reply(prepared.stored) if prepared.stored is not None else None,
     )
 
 

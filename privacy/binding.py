@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
-from sqlglot.optimizer.qualify import qualify
+from sqlglot.optimizer.qualify_columns import qualify_columns, validate_qualify_columns
+from sqlglot.optimizer.qualify_tables import qualify_tables
 from sqlglot.optimizer.scope import Scope, traverse_scope
+from sqlglot.schema import MappingSchema
 
 from privacy.catalog import PROVINCE, Catalog, PrivateTable, Table
 from privacy.errors import ConstructRefused, NameRefused
@@ -21,10 +23,19 @@ from privacy.rows.source import sources_of
 MAX_SELECTS = 64
 
 
-def bind(query: exp.Query, catalog: Catalog) -> exp.Query:
+class Names:
+    """The tables and columns of a catalog, as sqlglot wants to know them; made once."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        tables: dict[str, object] = {name: _types(table) for name, table in catalog.tables.items()}
+        self.schema = MappingSchema(tables, dialect="duckdb")
+
+
+def bind(query: exp.Query, names: Names) -> exp.Query:
     """`query` with every column qualified by its table's alias, aliases in GROUP BY and HAVING expanded.
 
-    Common table expressions stand where they are named.
+    Common table expressions stand where they are named. What is given is used up.
 
     Before: `WITH v AS (SELECT kind AS k FROM visits) SELECT k, COUNT(*) FROM v GROUP BY k`
     After:  `SELECT v.k AS k, COUNT(*) AS _col_1 FROM (SELECT visits.kind AS k FROM visits AS visits) AS v GROUP BY v.k`
@@ -33,16 +44,17 @@ def bind(query: exp.Query, catalog: Catalog) -> exp.Query:
         NameRefused: an unknown or ambiguous table or column, with the nearest name.
         ConstructRefused: something other than a table of the catalog or a sub-query in FROM.
     """
-    query = normalize_identifiers(query.copy(), dialect="duckdb")
+    query = normalize_identifiers(query, dialect="duckdb")
     for scope in traverse_scope(query):
-        _check_scope(scope, catalog)
+        _check_scope(scope, names.catalog)
     for select in query.find_all(exp.Select):
         if select.args.get("group") and select.args["group"].args.get("all"):
             _expand_group_by_all(select)
         expand_positions(select)
-    schema: dict[str, object] = {name: _types(table) for name, table in catalog.tables.items()}
     try:
-        bound = qualify(query, schema=schema, dialect="duckdb", quote_identifiers=False, identify=False)
+        # What sqlglot's `qualify` does, but for names that have their case already.
+        bound = qualify_columns(qualify_tables(query, dialect="duckdb"), names.schema)
+        validate_qualify_columns(bound)
     except SqlglotError as fault:
         message = str(fault).partition(". Line")[0].splitlines()[0]
         raise NameRefused(message, remedy="Qualify columns by their table, for example v.kind.") from None

@@ -19,7 +19,7 @@ from privacy.levels import Groups, at_levels, choose_levels, groups_of
 from privacy.measures import MOST_LEAVES, RawMeasure
 from privacy.noise import variance
 from privacy.open_keys import check_open, count_units, most_groups, open_cells, open_form
-from privacy.request import Request
+from privacy.request import Options, Request
 from privacy.rows.source import in_province, is_province
 from privacy.split import KeyColumn, Split, split
 from privacy.stability import choose_bounding
@@ -29,17 +29,31 @@ _COARSER = (100, 12)  # leaves of a histogram where finer ones make too many cel
 
 
 @dataclass(frozen=True)
+class Below:
+    """What one node runs, whatever the budget is.
+
+    Attributes:
+        cells: its groups.
+        relation: as in `Fragment`.
+    """
+
+    cells: Cells
+    bounding: Bounding
+    relation: str
+
+
+@dataclass(frozen=True)
 class Fitted:
     """A block on both sides of the privacy line, whose groups fit into a release.
 
     Attributes:
-        cells: by province that WHERE does not exclude, its groups.
+        below: by province that WHERE does not exclude.
         levels: by digest of cells, the groups of the grouping sets (see `levels.groups_of`); without such sets, where a
             threshold decides on groups, and for histograms empty: then only the cells are released.
     """
 
     cut: Split
-    cells: dict[str, Cells]
+    below: dict[str, Below]
     levels: dict[str, tuple[Groups, ...]]
 
     def measures(
@@ -55,16 +69,25 @@ class Fitted:
 
 
 def _fitted(cut: Split, cells: dict[str, Cells]) -> Fitted:
+    below: dict[str, Below] = {}
+    for province, own in cells.items():
+        twin = None if cut.located else next(iter(below.values()), None)
+        below[province] = twin or _below(cut, own, province)
     sets, trees = cut.grouping_sets, any(measure.tree is not None for measure in cut.measures)
     if not sets or not cut.keys or cut.decides or trees:
-        return Fitted(cut, cells, {})
+        return Fitted(cut, below, {})
     distinct = {found.digest: found.table for found in cells.values()}
-    return Fitted(cut, cells, {digest: groups_of(table, sets) for digest, table in distinct.items()})
+    return Fitted(cut, below, {digest: groups_of(table, sets) for digest, table in distinct.items()})
+
+
+def _below(cut: Split, cells: Cells, province: str) -> Below:
+    bounding = choose_bounding(cut.relation, cut.keys, cells=cells.count if cells.listed else None)
+    return Below(cells, bounding, _relation_sql(cut, province, bounding))
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A block before it has a budget.
+    """A block before it has a budget: the same for every ε.
 
     Attributes:
         derived: the same where sums are computed from means, if some can be.
@@ -78,10 +101,15 @@ class Shape:
 
         That is of a row of the finest groups, whatever other levels there are: rows of all blocks count alike.
         """
-        cut, cells = self.fitted.cut, next(iter(self.fitted.cells.values()))
-        groups = cells.count if cells.listed else None
-        bounding = choose_bounding(cut.relation, cut.keys, cells=groups)
-        return difficulty(cut.measures, bounding, _importance(cut, mechanism), mechanism, alone=cut.decides)
+        cut, below = self.fitted.cut, next(iter(self.fitted.below.values()))
+        return difficulty(cut.measures, below.bounding, _importance(cut, mechanism), mechanism, alone=cut.decides)
+
+    @property
+    def cells_bytes(self) -> int:
+        """What the groups take of memory."""
+        sides = [fitted for fitted in (self.fitted, self.derived) if fitted is not None]
+        tables = {below.cells.digest: below.cells.table for fitted in sides for below in fitted.below.values()}
+        return sum(table.nbytes for table in tables.values())
 
 
 @dataclass(frozen=True)
@@ -105,24 +133,29 @@ class BlockPlanner:
         self._catalog = catalog
         self._domains = Domains(catalog)
 
-    def shape(self, bound: exp.Select, names: tuple[str, ...], request: Request) -> Shape:
+    def shape(self, bound: exp.Select, names: tuple[str, ...], options: Options, *, delta: float) -> Shape:
         """The split and its cells.
 
         Raises:
             QueryRefused: with the construct, its position and what to write instead.
         """
-        fitted = self._fitting(bound, names, request)
-        if not fitted.cells:
+        fitted = self._fitting(bound, names, options, delta)
+        if not fitted.below:
             raise DomainRefused(
                 "WHERE is never true: the catalog has no such value, so every answer would be empty",
                 remedy="Compare with values of the column's domain: see `weir catalog`.",
             )
         derivable = fitted.cut.derivable
-        derived = self._fitting(bound, names, request, derivable) if derivable else None
+        derived = self._fitting(bound, names, options, delta, derivable) if derivable else None
         return Shape(fitted, derived)
 
     def _fitting(
-        self, bound: exp.Select, names: tuple[str, ...], request: Request, from_means: frozenset[str] = frozenset()
+        self,
+        bound: exp.Select,
+        names: tuple[str, ...],
+        options: Options,
+        delta: float,
+        from_means: frozenset[str] = frozenset(),
     ) -> Fitted:
         """With the finest histograms that a release has room for."""
         cuts: list[Split] = []
@@ -131,7 +164,7 @@ class BlockPlanner:
                 bound,
                 names,
                 self._catalog,
-                request.options,
+                options,
                 self._domains,
                 most_leaves=most_leaves,
                 from_means=from_means,
@@ -142,7 +175,7 @@ class BlockPlanner:
                 cells = self._cells(cut, [key.reading.sql for key in cut.keys])
             except DomainRefused as refusal:
                 if last:  # the second cut's histograms leave room for some hundred groups
-                    return _fitted(*self._open(cuts[:2][-1], request, refusal))
+                    return _fitted(*self._open(cuts[:2][-1], delta, refusal))
                 continue
             many = _too_many_rows(cut, cells)
             if many is None:
@@ -151,18 +184,18 @@ class BlockPlanner:
                 raise many
         raise AssertionError("the loop returns or raises")
 
-    def _open(self, cut: Split, request: Request, refusal: DomainRefused) -> tuple[Split, dict[str, Cells]]:
+    def _open(self, cut: Split, delta: float, refusal: DomainRefused) -> tuple[Split, dict[str, Cells]]:
         """The same where a threshold is to decide which cells there are, because nobody can list them."""
-        check_open(cut, delta=request.delta, refusal=refusal)
+        check_open(cut, delta=delta, refusal=refusal)
         cells = open_cells([key.reading.facts.type for key in cut.keys])
         return count_units(cut), dict.fromkeys(self._cells(cut, []), cells)
 
     def _cells(self, cut: Split, keys: list[exp.Expr]) -> dict[str, Cells]:
         """By province that WHERE does not exclude."""
         found: dict[str, Cells] = {}
-        located, cells = _names_province(cut), None
+        cells = None
         for number, province in enumerate(self._catalog.region.provinces):
-            if located or not number:  # else all provinces have the same
+            if cut.located or not number:  # else all provinces have the same
                 cells = self._domains.cells(cut.relation, keys, province, measures=_numbers_per_cell(cut))
             if cells is not None:
                 found[province] = cells
@@ -176,7 +209,7 @@ def plan_block(shape: Shape, name: str, request: Request, *, rho: float | None =
         rho: what it may spend instead, of the ρ of several blocks: then its noise is Gaussian.
     """
     cut = shape.fitted.cut
-    span = min(cut.relation.owned.span, len(shape.fitted.cells))
+    span = min(cut.relation.owned.span, len(shape.fitted.below))
     # ε, ρ and δ all add up over the nodes that hold one unit.
     whole = zcdp_rho(request.epsilon, _noise_delta(cut, request)) if rho is None else rho
     spendable = Spendable(request.epsilon / span, whole / span)
@@ -254,22 +287,14 @@ def _noise_delta(cut: Split, request: Request) -> float:
     return request.delta / 2 if cut.decides else request.delta
 
 
-def _names_province(cut: Split) -> bool:
-    """Whether the query names the pseudo-column `province`; if not, all nodes run the same."""
-    items = {key.name: key.reading.sql for key in cut.keys} | {column.name: column.sql for column in cut.inputs}
-    return any(is_province(column) for column in cut.relation.query(items).find_all(exp.Column))
-
-
 def _fragments(fitted: Fitted, spendable: Spendable) -> dict[str, Fragment]:
     """With Laplace noise."""
-    located = _names_province(fitted.cut)
     found: dict[str, Fragment] = {}
-    for province in fitted.cells:
-        twin = None if located else next(iter(found.values()), None)
-        if twin is not None:
-            found[province] = replace(twin, province=province)
-        else:
-            found[province] = _fragment(fitted, province, spendable)
+    made: dict[int, Fragment] = {}  # where nodes run the same
+    for province, below in fitted.below.items():
+        if id(below) not in made:
+            made[id(below)] = _fragment(fitted, province, spendable)
+        found[province] = replace(made[id(below)], province=province)
     return found
 
 
@@ -305,22 +330,20 @@ def _with_thresholds(fragments: dict[str, Fragment], cut: Split, request: Reques
 
 
 def _fragment(fitted: Fitted, province: str, spendable: Spendable) -> Fragment:
-    cut, cells = fitted.cut, fitted.cells[province]
-    groups = cells.count if cells.listed else None
-    bounding = choose_bounding(cut.relation, cut.keys, cells=groups)
-    raws, importance = fitted.measures(cells.digest, bounding, "laplace")
+    cut, below = fitted.cut, fitted.below[province]
+    raws, importance = fitted.measures(below.cells.digest, below.bounding, "laplace")
     return Fragment(
         province=province,
         tables=cut.relation.tables,
         unit=cut.relation.owned.unit,
-        relation=_relation_sql(cut, province, bounding),
+        relation=below.relation,
         keys=tuple(Key(key.name, key.reading.facts.type, key.label) for key in cut.keys),
-        measures=calibrate(raws, bounding, importance, spendable, "laplace", alone=cut.decides),
-        bounding=bounding,
+        measures=calibrate(raws, below.bounding, importance, spendable, "laplace", alone=cut.decides),
+        bounding=below.bounding,
         epsilon=spendable.epsilon,
-        cell_count=cells.count,
-        cells_digest=cells.digest,
-        cells=cells.table,
+        cell_count=below.cells.count,
+        cells_digest=below.cells.digest,
+        cells=below.cells.table,
     )
 
 

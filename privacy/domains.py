@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from threading import Lock
 
 import duckdb
 import pyarrow as pa
@@ -21,6 +19,7 @@ from privacy.expressions import Facts, Reading
 from privacy.expressions.rules import grouped
 from privacy.fragment import MAX_CELLS
 from privacy.positions import position_of, shown
+from privacy.remembered import Remembered
 from privacy.rows.relation import Join, Relation
 from privacy.rows.source import Arm, Source, in_province, is_province
 
@@ -35,7 +34,7 @@ ARROW_TYPES: dict[str, pa.DataType] = {
     "NULL": pa.int32(),
 }
 _LARGEST_PRODUCT = 2_000_000  # combinations of values that are tried for keys that share columns
-_CACHED = 256
+_REMEMBERED, _REMEMBERED_BYTES = 256, 2**26
 _TRUTH = "(VALUES (FALSE), (TRUE))"
 _TRUTH_OR_NULL = "(VALUES (FALSE), (TRUE), (NULL))"
 
@@ -114,8 +113,9 @@ class Domains:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._sizes: dict[str, int] = {}
-        self._cache: OrderedDict[tuple[str, int], Cells] = OrderedDict()
-        self._lock = Lock()
+        self._known: Remembered[tuple[str, int], Cells] = Remembered(
+            _REMEMBERED, _REMEMBERED_BYTES, lambda place, cells: len(place[0]) + cells.table.nbytes
+        )
         self._connection = duckdb.connect(":memory:", config={"threads": 1})
         for name, table in catalog.tables.items():
             self._load(name, table)
@@ -151,7 +151,7 @@ class Domains:
         """
         sql = self._enumeration(_Place(relation, province), {f"k{number}": key for number, key in enumerate(keys)}).sql
         limit = MAX_CELLS // max(1, measures)
-        cells = self._run(sql, limit)
+        cells = self._known.get((sql, limit), lambda: self._run(sql, limit))
         if cells.count > limit:
             each = f"{measures} numbers" if measures > 1 else "one number"
             raise DomainRefused(
@@ -180,21 +180,11 @@ class Domains:
         return found.take(pc.sort_indices(found))
 
     def _run(self, sql: str, limit: int) -> Cells:
-        place = (sql, limit)
-        with self._lock:
-            if place in self._cache:
-                self._cache.move_to_end(place)
-                return self._cache[place]
         bounded = f"SELECT * FROM ({sql} LIMIT {limit + 1}) ORDER BY ALL"
         found: pa.Table = self._connection.cursor().sql(bounded).to_arrow_table()
         table = found.drop_columns(["one"]) if found.column_names == ["one"] else found
         content = json.dumps([str(table.schema), table.to_pydict()], default=str, ensure_ascii=False)
-        cells = Cells(table, found.num_rows, hashlib.sha256(content.encode()).hexdigest())
-        with self._lock:
-            self._cache[place] = cells
-            if len(self._cache) > _CACHED:
-                self._cache.popitem(last=False)
-        return cells
+        return Cells(table, found.num_rows, hashlib.sha256(content.encode()).hexdigest())
 
     def _enumeration(self, place: _Place, named: dict[str, exp.Expr]) -> _Listed:
         """SELECT of every combination of values that the expressions `named` can have."""

@@ -67,11 +67,14 @@ class Contribution:
         """Equal where two nodes have the same cells and noise; some may go unnoticed."""
         return id(self.cells), id(self.chains.get(measure)), self.noises[measure]
 
-    def draws(self, measure: str, shape: tuple[int, ...], *, seeds: Mapping[str, int]) -> NDArray[np.float64]:
+    def draws(
+        self, measure: str, shape: tuple[int, ...], *, seeds: Mapping[str, int], nodes: int = 1
+    ) -> NDArray[np.float64]:
         """Noise like that of a measure, cells × `shape`.
 
         Args:
             seeds: by measure.
+            nodes: like this one, whose noise is added up; 1 where several levels were combined.
         """
         count = self.pairs.get(measure)  # the same two draws as the count's, the second with the other sign
         seed, opposite = seeds[count or measure], count is not None
@@ -79,7 +82,8 @@ class Contribution:
         if chain is not None:
             drawn = chain.simulated(math.prod(shape), seed=seed, opposite=opposite)
             return drawn.reshape(len(self.cells), *shape)
-        return simulated_noise(*self.noises[measure], (len(self.cells), *shape), seed=seed, opposite=opposite)
+        shape = (len(self.cells), *shape)
+        return simulated_noise(*self.noises[measure], shape, seed=seed, opposite=opposite, nodes=nodes)
 
 
 def seed_of(request: Request) -> int:
@@ -215,10 +219,19 @@ def _summed(
 ) -> NDArray[np.float64]:
     """The sum of the nodes' noise: rows × draws × …, from `shape` = cells × draws × …."""
     noise = np.zeros(shape)
-    for number, part in enumerate(contributions):
-        own = {name: start + number for name, start in seeds.items()}
-        noise[part.cells] += part.draws(measure, shape[1:], seeds=own)
+    for numbers in _alike(contributions):
+        part, own = contributions[numbers[0]], {name: start + numbers[0] for name, start in seeds.items()}
+        noise[part.cells] += part.draws(measure, shape[1:], seeds=own, nodes=len(numbers))
     return noise if roll_up is None else roll_up.sums(noise)
+
+
+def _alike(contributions: Sequence[Contribution]) -> list[list[int]]:
+    """The numbers of nodes that have the same noise in the same cells: the sum of theirs is drawn at once."""
+    found: dict[object, list[int]] = {}
+    for number, part in enumerate(contributions):
+        same = number if part.chains else (id(part.cells), tuple(part.noises.items()), tuple(part.pairs.items()))
+        found.setdefault(same, []).append(number)
+    return list(found.values())
 
 
 def _matched(noise: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:

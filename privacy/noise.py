@@ -285,29 +285,49 @@ WHOLE = 50.0  # noise of less variance is drawn in whole steps, as it is; more i
 
 
 def simulated_noise(
-    mechanism: Mechanism, scale: float, shape: tuple[int, ...], *, seed: int, opposite: bool = False
+    mechanism: Mechanism, scale: float, shape: tuple[int, ...], *, seed: int, opposite: bool = False, nodes: int = 1
 ) -> NDArray[np.float64]:
     """Draws that look like the noise of a release, for error bars only; never added to data.
 
     Args:
         opposite: of a pair, the sum: the same two draws as the count's, which has the same seed, with opposite signs.
+        nodes: that release, each with noise of its own, which is added up.
     """
     generator = np.random.default_rng(seed)
     if scale == 0:
         return np.zeros(shape)
-    whole = variance(mechanism, scale) < WHOLE
+    if variance(mechanism, scale) < WHOLE:
+        total = np.zeros(shape)
+        for _ in range(nodes):
+            total += _whole_noise(generator, mechanism, scale, shape, opposite=opposite)
+        return total
     if mechanism == "gaussian":
-        return _whole_gaussian(generator, scale, shape) if whole else generator.normal(0, scale, shape)
-    if mechanism == "laplace" and whole:
+        return generator.normal(0, scale * math.sqrt(nodes), shape)
+    drawn = _laplace(generator, scale, shape, nodes)
+    if mechanism == "laplace":
+        return drawn
+    other = _laplace(generator, scale, shape, nodes)
+    return drawn - other if opposite else drawn + other
+
+
+def _laplace(generator: np.random.Generator, scale: float, shape: tuple[int, ...], terms: int) -> NDArray[np.float64]:
+    """Sums of `terms` Laplace draws: each is the difference of two exponential ones, whose sums are Gamma draws."""
+    up, down = (generator.standard_gamma(terms, shape) for _ in range(2))
+    return scale * (up - down)
+
+
+def _whole_noise(
+    generator: np.random.Generator, mechanism: Mechanism, scale: float, shape: tuple[int, ...], *, opposite: bool
+) -> NDArray[np.float64]:
+    """In whole steps, as the noise of a release is: where it is small that shows."""
+    if mechanism == "gaussian":
+        return _whole_gaussian(generator, scale, shape)
+    if mechanism == "laplace":
         # The difference of two geometric draws, each an exponential one rounded down.
         up, down = (np.floor(scale * generator.standard_exponential(shape)) for _ in range(2))
         return up - down
-    drawn = generator.laplace(scale=scale, size=shape)
-    if mechanism == "laplace":
-        return drawn
-    other = generator.laplace(scale=scale, size=shape)
-    pair = drawn - other if opposite else drawn + other
-    return np.rint(pair) if whole else pair
+    drawn, other = (_laplace(generator, scale, shape, 1) for _ in range(2))
+    return np.rint(drawn - other if opposite else drawn + other)
 
 
 def _whole_gaussian(generator: np.random.Generator, scale: float, shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -102,7 +102,8 @@ class Prediction:
     def _rows(self) -> dict[str, Rows]:
         return {
             name: rows_of(
-                {cells.digest: cells.table for cells in shape.fitted.cells.values()}, shape.fitted.cut.grouping_sets
+                {below.cells.digest: below.cells.table for below in shape.fitted.below.values()},
+                shape.fitted.cut.grouping_sets,
             )
             for name, shape in self.shapes.items()
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cached_property, reduce
 
 from sqlglot import exp
 
@@ -24,6 +24,7 @@ from privacy.request import Options
 from privacy.rows.outer import inner_where_equal
 from privacy.rows.placing import column_at
 from privacy.rows.relation import Context, Relation, read_relation
+from privacy.rows.source import is_province
 from privacy.rows.subquery import read_rows
 
 
@@ -61,6 +62,12 @@ class Split:
     grouping_sets: tuple[Keys, ...] = ()
     decides: str = ""
     derivable: frozenset[str] = frozenset()
+
+    @cached_property
+    def located(self) -> bool:
+        """Whether the query names the pseudo-column `province`; if not, all nodes run the same."""
+        parts = (*self.relation.parts, *(key.reading.sql for key in self.keys), *(column.sql for column in self.inputs))
+        return any(is_province(column) for part in parts for column in part.find_all(exp.Column))
 
 
 def split(

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from privacy.errors import RequestRefused
 from privacy.request import DELTA, LIFETIME_S, Request
+
+if TYPE_CHECKING:
+    from privacy.clause import Clause
 
 PROJECT = "default"  # of requests that name none
 EXPLAINED = 1.0  # the ε of explanations of questions that name none
@@ -40,10 +44,8 @@ def new_request(
         expires_unix_s=int(time.time()) + LIFETIME_S,
         options=options,
     )
-    from privacy.parsing import parse  # here, because budgets and catalogs do without a parser
-
-    written = parse(first.sql)
-    clause, explains = written.clause, explains or written.explains
+    clause, says_explain = _said(first.sql)
+    explains = explains or says_explain
     given = first.epsilon if epsilon is not None else None
     named = _first(given, clause.epsilon, EXPLAINED if explains else None)
     if named is None:
@@ -54,6 +56,15 @@ def new_request(
         )
     of_delta = _first(first.delta if delta is not None else None, clause.delta, DELTA)
     return first.model_copy(update={"epsilon": named, "delta": of_delta, "explains": explains})
+
+
+@lru_cache(maxsize=64)
+def _said(sql: str) -> tuple[Clause, bool]:
+    """What a text says of its price, and whether it is an EXPLAIN; the same question is often asked again."""
+    from privacy.parsing import parse  # here, because budgets and catalogs do without a parser
+
+    written = parse(sql)
+    return written.clause, written.explains
 
 
 def _first(*numbers: float | None) -> float | None:

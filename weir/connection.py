@@ -101,7 +101,7 @@ class Connection:
         request = new_request(sql, epsilon=epsilon, delta=delta, project=project, **options)
         if request.explains:
             return self._explained(request)
-        call = self._stub.Query(_message(request), timeout=QUERY_S)
+        call = self._stub.Query(_message(request, quiet=on_progress is None), timeout=QUERY_S)
         answer: Answer | None = None
         try:
             for event in call:
@@ -177,5 +177,5 @@ class Connection:
         return f"<weir.Connection to {self.address}>"
 
 
-def _message(request: Request) -> messages.QueryRequest:
-    return messages.QueryRequest(request=request.encode())
+def _message(request: Request, *, quiet: bool = False) -> messages.QueryRequest:
+    return messages.QueryRequest(request=request.encode(), quiet=quiet)

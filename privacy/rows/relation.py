@@ -107,6 +107,11 @@ class Relation:
         """The column that identifies the unit of a row."""
         return self.first.column(self.first.unit)
 
+    @property
+    def parts(self) -> tuple[exp.Expr, ...]:
+        """What stands in FROM, JOIN and WHERE."""
+        return (self.first.sql, *(join.sql for join in self.joins), *self.conditions)
+
     def source(self, alias: str) -> Source:
         return next(source for source in (self.first, *(join.source for join in self.joins)) if source.alias == alias)
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privacy.binding import bind
+from privacy.binding import Names, bind
 from privacy.bounding import bounded_sql
 from privacy.catalog import Catalog, parse_catalog
 from privacy.errors import QueryRefused
@@ -209,7 +209,7 @@ def test_no_row_fails_where_a_divisor_meets_its_own_bound(people: duckdb.DuckDBP
 
 def _facts(expression: str) -> tuple[str, ...]:
     """The inferred bounds of `expression` as literals; none where there are none."""
-    bound = bind(parse(f"SELECT SUM({expression}) FROM people").query, STANDARD)
+    bound = bind(parse(f"SELECT SUM({expression}) FROM people").query, Names(STANDARD))
     facts = (
         read_relation(bound, Context(STANDARD, None, None, read_rows))
         .reader.value(bound.expressions[0].unalias().this)

@@ -107,6 +107,7 @@ class FakeNode(node_pb2_grpc.NodeServicer):
         release_fault: raised by Release.
         broken: how many of the first Releases break off after they are charged.
         gate: where set, Release waits for it.
+        settled: the ledger has the release already, and Prepare sends it.
     """
 
     province: str
@@ -117,6 +118,7 @@ class FakeNode(node_pb2_grpc.NodeServicer):
     release_fault: WeirError | None = None
     broken: int = 0
     gate: asyncio.Event | None = None
+    settled: bool = False
     calls: list[str] = field(default_factory=list)
     requests: list[node_pb2.FragmentRequest] = field(default_factory=list)
     spent: float = 0.0
@@ -132,7 +134,11 @@ class FakeNode(node_pb2_grpc.NodeServicer):
         self.requests.append(request)
         if self.refusal:
             await abort(context, self.refusal)
-        return node_pb2.PrepareReply(engine_sql="SELECT 1", engine="duckdb", budget=self._budget())
+        prepared = node_pb2.PrepareReply(engine_sql="SELECT 1", engine="duckdb", budget=self._budget())
+        if self.settled:
+            prepared.already_released = True
+            prepared.stored.CopyFrom(self._released(0.0))
+        return prepared
 
     async def Release(self, request, context):
         self.calls.append("release")
@@ -146,6 +152,9 @@ class FakeNode(node_pb2_grpc.NodeServicer):
         if self.broken:
             self.broken -= 1
             await context.abort(grpc.StatusCode.UNAVAILABLE, "raw text")
+        return self._released(charged)
+
+    def _released(self, charged: float) -> node_pb2.ReleaseReply:
         return node_pb2.ReleaseReply(
             release=ipc(self.cells),
             epsilon_charged=charged,

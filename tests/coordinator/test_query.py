@@ -94,6 +94,27 @@ def test_every_node_gets_the_request_verbatim_and_its_own_fragment() -> None:
         assert {request.catalog_digest for request in asked.requests} == {asked.digest}
 
 
+def test_what_a_node_sends_with_prepare_it_is_not_asked_to_release() -> None:
+    nodes = {"anhui": node("anhui", 3, settled=True), "shanghai": node("shanghai", 4)}
+    events = ask(nodes)
+    assert nodes["anhui"].calls == ["describe", "prepare"]
+    assert nodes["shanghai"].calls == ["describe", "prepare", "release"]
+    assert {event.province for event in events[1:-1] if isinstance(event, NodeDone)} == {"anhui", "shanghai"}
+    answered = last(events)
+    assert answered.rows.to_pydict() == {"n": [7]}
+    assert [(charge.epsilon_charged, charge.already_released) for charge in answered.charges] == [
+        (0.0, True),
+        (0.5, False),
+    ]
+
+
+def test_a_stored_answer_of_other_cells_makes_the_node_missing() -> None:
+    other = FakeNode("shanghai", release(no_keys(), [4], [5]), settled=True)
+    answered = last(ask({"anhui": node("anhui", 3), "shanghai": other}))
+    assert [missing.province for missing in answered.missing] == ["shanghai"]
+    assert answered.rows.to_pydict() == {"n": [3]}
+
+
 def test_a_node_that_is_down_is_missing_and_the_answer_says_so() -> None:
     events = ask({"anhui": node("anhui", 3), "shanghai": None})
     missing = Missing("shanghai", "The node cannot be reached.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -25,6 +26,20 @@ def run(sql: str, engine: RestEngine | None = None, *, timeout_s: float = 5, **t
 def test_a_select_over_merged() -> None:
     table = run("SELECT k0, m0 / 2 AS half, cell FROM merged ORDER BY m0 DESC", merged=MERGED)
     assert table.to_pydict() == {"k0": [None, "a"], "half": [3.0, 2.0], "cell": [1, 0]}
+
+
+def test_numbers_are_floats_and_null_is_nan() -> None:
+    columns = ("m0 / 2", "CASE WHEN m0 > 5 THEN m0 END", "SUM(m0) OVER ()", "m0::DECIMAL(18, 2)", "NULL::INTEGER")
+    with RestEngine().session(timeout_s=5) as session:
+        found = session.numbers(f"SELECT {', '.join(columns)} FROM merged ORDER BY cell", merged=MERGED)
+    assert [column.dtype for column in found] == [np.float64] * 5
+    assert [[None if np.isnan(one) else one for one in column] for column in found] == [
+        [2.0, 3.0],
+        [None, 6.0],
+        [10.0, 10.0],
+        [4.0, 6.0],
+        [None, None],
+    ]
 
 
 def test_the_order_of_merged_is_kept_without_order_by() -> None:

@@ -87,6 +87,18 @@ def test_events_and_the_answer_cross_the_wire() -> None:
     asyncio.run(run())
 
 
+def test_who_wants_no_progress_is_told_the_answer_alone() -> None:
+    async def run() -> None:
+        planner = FixedPlanner(total_plan("anhui", "shanghai"))
+        async with federation(nodes(), planner) as tools, client_of(tools) as stub:
+            quiet = coordinator_pb2.QueryRequest(request=raw_request(), quiet=True)
+            events = [event async for event in stub.Query(quiet)]
+        assert [event.WhichOneof("event") for event in events] == ["answer"]
+        assert [missing.province for missing in events[0].answer.missing] == ["shanghai"]
+
+    asyncio.run(run())
+
+
 def test_explain_budgets_and_catalog_cross_the_wire() -> None:
     async def run() -> None:
         async with federation(nodes(), FixedPlanner(total_plan("anhui"))) as tools, client_of(tools) as stub:

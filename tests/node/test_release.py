@@ -141,6 +141,7 @@ def test_an_explain_is_prepared_and_never_released(releases: Releases, ledger: L
     assert (ledger.balance().total.epsilon_spent, releases.engine.runs) == (0, [])
     releases.release(asked(SQL))
     assert releases.prepare(explained).already_released
+    assert releases.prepare(explained).stored is None
     with pytest.raises(RequestRefused, match="explanation"):
         releases.release(explained)
 
@@ -181,6 +182,21 @@ def test_preparing_reads_nothing_and_charges_nothing(releases: Releases) -> None
     assert prepared.budget.balance.total.epsilon_spent == 0
     releases.release(asked(SQL))
     assert releases.prepare(asked(SQL)).already_released
+
+
+def test_preparing_what_was_released_gives_the_stored_answer(releases: Releases, ledger: Ledger) -> None:
+    """The one that Release would give, free; nothing else goes with it."""
+    assert releases.prepare(asked(SQL)).stored is None
+    releases.release(asked(SQL))
+    stored = releases.prepare(asked(SQL)).stored
+    assert stored == releases.release(asked(SQL))
+    assert stored is not None
+    assert (stored.epsilon_charged, stored.already_released) == (0.0, True)
+    assert releases.prepare(asked(SQL, epsilon=0.25)).stored is None
+    releases.data.now = "snapshot-2"
+    assert releases.prepare(asked(SQL)).stored is None
+    assert len(releases.engine.runs) == 1
+    assert ledger.balance().total.epsilon_spent == 0.5
 
 
 def test_the_secret_goes_to_the_engine_and_to_nobody_else(releases: Releases, ledger: Ledger) -> None:

@@ -9,7 +9,7 @@ from functools import cache
 import duckdb
 from hypothesis import strategies as st
 
-from privacy.binding import bind
+from privacy.binding import Names, bind
 from privacy.catalog import Catalog, parse_catalog
 from privacy.fragment import Fragment
 from privacy.parsing import parse
@@ -95,7 +95,7 @@ def planned(sql: str, **limits: int) -> Fragment:
 
 def source_of(sql: str, *, limit: int = LARGE) -> Source:
     """The rows of a nested query, as the planner reads them."""
-    bound = bind(parse(f"SELECT COUNT(*) FROM ({sql}) AS s").query, STANDARD)
+    bound = bind(parse(f"SELECT COUNT(*) FROM ({sql}) AS s").query, Names(STANDARD))
     context = Context(STANDARD, limit, limit, read_rows)
     return read_rows(bound.args["from_"].this, context)
 

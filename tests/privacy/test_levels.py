@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import privacy.block_planner
-from privacy.binding import bind
+from privacy.binding import Names, bind
 from privacy.calibration import important, predicted_error
 from privacy.chains import chains_of
 from privacy.codes import group_codes
@@ -181,7 +181,7 @@ def shown_error(found: Plan, importance: dict[str, float]) -> float:
 def test_all_rows_together_never_err_more_than_sums_would(sql: str, delta: float) -> None:
     select = parse(sql).query
     names = tuple(f"c{place}" for place in range(len(select.expressions)))
-    importance = split(bind(select, catalog()), names, catalog(), Options(), Domains(catalog())).importance
+    importance = split(bind(select, Names(catalog())), names, catalog(), Options(), Domains(catalog())).importance
     levelled, alone = plan(sql, delta=delta), sums_only(sql, delta=delta)
     assert shown_error(levelled, importance) <= shown_error(alone, importance) * (1 + 1e-6)
 

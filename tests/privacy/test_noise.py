@@ -11,7 +11,7 @@ from scipy import stats
 
 from privacy.dense import SATURATION
 from privacy.errors import InternalError
-from privacy.fragment import Fragment
+from privacy.fragment import Fragment, Mechanism
 from privacy.noise import (
     gaussian_scale,
     gaussian_variance,
@@ -150,6 +150,28 @@ def test_simulated_noise_is_repeatable_and_of_the_same_variance() -> None:
     draws = simulated_noise("laplace", 50.0, (200_000,), seed=3)
     assert np.array_equal(draws, simulated_noise("laplace", 50.0, (200_000,), seed=3))
     assert draws.var() == pytest.approx(laplace_variance(50.0), rel=0.05)
+
+
+@pytest.mark.parametrize("scale", [0.7, 50.0])
+@pytest.mark.parametrize("mechanism", ["laplace", "laplace_pair", "gaussian"])
+@pytest.mark.parametrize("nodes", [1, 4])
+def test_the_noise_of_several_nodes_is_drawn_as_their_sum(mechanism: Mechanism, scale: float, nodes: int) -> None:
+    """Against as many sums of single draws: two-sample Kolmogorov-Smirnov, 50,000 each, false alarm 1e-7."""
+    at_once = simulated_noise(mechanism, scale, (50_000,), seed=3, nodes=nodes)
+    apart = sum(simulated_noise(mechanism, scale, (50_000,), seed=100 + node) for node in range(nodes))
+    values = np.sort(np.concatenate([at_once, apart]))
+    shares = [np.searchsorted(np.sort(draws), values, side="right") / len(draws) for draws in (at_once, apart)]
+    assert np.abs(shares[0] - shares[1]).max() < math.sqrt(-math.log(1e-7 / 2) / 2 * 2 / 50_000)
+
+
+def test_a_pair_of_several_nodes_shares_its_draws() -> None:
+    count, total = (
+        simulated_noise("laplace_pair", scale, (50_000,), seed=3, opposite=opposite, nodes=4)
+        for scale, opposite in ((10.0, False), (500.0, True))
+    )
+    halves = [count + total / 50, count - total / 50]  # twice either of the two draws, each a sum of four
+    assert all(half.var() == pytest.approx(4 * 4 * 2 * 10.0**2, rel=0.06) for half in halves)
+    assert abs(np.corrcoef(*halves)[0, 1]) < 0.025  # 5.5 standard deviations
 
 
 # Large releases

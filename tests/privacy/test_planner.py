@@ -1,5 +1,6 @@
 """The planner's rewrites as fixtures, and the public facts of its plans."""
 
+import json
 import math
 from pathlib import Path
 
@@ -7,8 +8,11 @@ import pytest
 import sqlglot
 
 from privacy.bounding import bounded_sql
+from privacy.catalog import parse_catalog
 from privacy.fragment import Fragment
-from tests.privacy.corpus_planner import catalog, plan
+from privacy.parsing import Written, parse
+from privacy.planner import Planner
+from tests.privacy.corpus_planner import CATALOG, catalog, plan, request
 
 FIXTURES = Path(__file__).parent / "fixtures" / "planner.sql"
 SECRET = "5ec2e7"
@@ -218,3 +222,76 @@ def test_what_all_sides_of_an_or_ask_for_joins_tables() -> None:
     assert fragment.relation.endswith("WHERE hospitals.level = 1 OR visits.age < 9")
     same = plan("SELECT COUNT(*) FROM visits WHERE age < 9 OR age < 9 AND sex = 'F'").blocks[0].fragments["anhui"]
     assert same.relation.endswith("WHERE visits.age < 9")
+
+
+# What is remembered
+
+CORPUS = [
+    json.loads(line)["sql"]
+    for line in (Path(__file__).parents[1] / "corpus" / "legit.jsonl").read_text(encoding="utf-8").splitlines()
+]
+
+
+@pytest.mark.parametrize("sql", CORPUS)
+def test_plans_are_the_same_with_and_without_memory(sql: str) -> None:
+    """Whatever was asked before of the same text, at another ε, another δ or with other options."""
+    asked = [
+        request(sql, epsilon=0.7),
+        request(sql, epsilon=0.7, delta=1e-6),
+        request(sql, epsilon=0.7, max_rows=2),
+        request(sql, epsilon=0.2),
+        request(sql, epsilon=0.7),
+    ]
+    remembering = Planner(catalog())
+    for one in (*asked, *reversed(asked)):
+        known, fresh = remembering.plan(one), Planner(catalog()).plan(one)
+        assert known == fresh
+        assert repr(known) == repr(fresh)
+        cells = [[part.cells for block in plan.blocks for part in block.fragments.values()] for plan in (known, fresh)]
+        assert cells[0] == cells[1]
+
+
+def test_another_epsilon_reads_the_text_no_second_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    planner, parsed = Planner(catalog()), list[str]()
+
+    def counted(sql: str) -> Written:
+        parsed.append(sql)
+        return parse(sql)
+
+    monkeypatch.setattr("privacy.planner.parse", counted)
+    one, other = (f"SELECT COUNT(*) FROM visits WHERE age > {age}" for age in (3, 4))
+    for sql, epsilon in ((one, 1.0), (one, 0.5), (one, 1.0), (other, 1.0)):
+        planner.plan(request(sql, epsilon=epsilon))
+    planner.plan(request(one, max_rows=2))
+    assert parsed == [one, other, one]  # another literal and another option are another question
+
+
+def test_an_explain_is_not_mistaken_for_the_query() -> None:
+    planner, sql = Planner(catalog()), "SELECT COUNT(*) FROM visits"
+    asked = request(sql)
+    assert [planner.plan(asked.model_copy(update={"explains": explains})).explains for explains in (0, 1, 0)] == [
+        0,
+        1,
+        0,
+    ]
+    assert planner.plan(request(f"EXPLAIN {sql}")).explains
+
+
+def test_another_catalog_is_another_plan() -> None:
+    """A planner has one catalog for good: whoever accepts another one makes another planner."""
+    text = CATALOG.read_text()
+    changed = parse_catalog(text.replace("max_rows = ", "max_rows = 1 # "), source="changed")
+    assert changed.digest != catalog().digest
+    sql = "SELECT kind, COUNT(*) FROM visits GROUP BY kind"
+    limits = [
+        Planner(one).plan(request(sql)).blocks[0].fragments["anhui"].bounding.max_rows
+        for one in (catalog(), changed, catalog())
+    ]
+    assert limits[0] == limits[2] > limits[1] == 1
+
+
+def test_a_planner_forgets() -> None:
+    planner = Planner(catalog())
+    for number in range(300):
+        planner.plan(request(f"SELECT COUNT(*) FROM residents WHERE birth_year > {number}"))
+    assert len(planner._readings) == len(planner._plans) == 128

@@ -138,6 +138,7 @@ class FakeCoordinator(coordinator_pb2_grpc.CoordinatorServicer):
     digest: str = ""
     requests: list[bytes] = field(default_factory=list)
     queries: int = 0  # those that were not explained
+    quiet: list[bool] = field(default_factory=list)  # of each of them, whether it asked for no progress
     projects: list[str] = field(default_factory=list)  # whose budgets were asked for
 
     def GetCatalog(self, request: Any, context: grpc.ServicerContext) -> messages.CatalogReply:
@@ -152,6 +153,7 @@ class FakeCoordinator(coordinator_pb2_grpc.CoordinatorServicer):
 
     def Query(self, request: Any, context: grpc.ServicerContext) -> Iterator[messages.QueryEvent]:
         self.queries += 1
+        self.quiet.append(request.quiet)
         self.requests.append(request.request)
         self._fail(context)
         yield messages.QueryEvent(started=messages.Started(provinces=["shanghai", "jiangsu", "anhui"]))

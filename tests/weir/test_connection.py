@@ -73,6 +73,14 @@ def test_an_epsilon_that_is_none_is_never_sent(epsilon: Any) -> None:
     assert coordinator.requests == []
 
 
+def test_progress_is_asked_for_where_somebody_listens() -> None:
+    coordinator = FakeCoordinator()
+    with connected(coordinator) as con:
+        con.sql("SELECT 1", epsilon=1)
+        con.sql("SELECT 1", epsilon=1, on_progress=print)
+    assert coordinator.quiet == [True, False]
+
+
 def test_an_unknown_option_is_refused_with_the_known_ones() -> None:
     with (
         connected(FakeCoordinator()) as con,

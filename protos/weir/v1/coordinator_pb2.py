@@ -26,7 +26,7 @@ from protos.weir.v1 import fragment_pb2 as protos_dot_weir_dot_v1_dot_fragment__
 from protos.weir.v1 import node_pb2 as protos_dot_weir_dot_v1_dot_node__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n protos/weir/v1/coordinator.proto\x12\x07weir.v1\x1a\x1dprotos/weir/v1/fragment.proto\x1a\x19protos/weir/v1/node.proto\"\x10\n\x0e\x43\x61talogRequest\",\n\x0c\x43\x61talogReply\x12\x0c\n\x04toml\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\"\x1f\n\x0cQueryRequest\x12\x0f\n\x07request\x18\x01 \x01(\x0c\"\xb3\x01\n\nQueryEvent\x12#\n\x07started\x18\x01 \x01(\x0b\x32\x10.weir.v1.StartedH\x00\x12&\n\tnode_done\x18\x02 \x01(\x0b\x32\x11.weir.v1.NodeDoneH\x00\x12,\n\x0cnode_missing\x18\x03 \x01(\x0b\x32\x14.weir.v1.NodeMissingH\x00\x12!\n\x06\x61nswer\x18\x04 \x01(\x0b\x32\x0f.weir.v1.AnswerH\x00\x42\x07\n\x05\x65vent\"\x1c\n\x07Started\x12\x11\n\tprovinces\x18\x01 \x03(\t\"-\n\x08NodeDone\x12\x10\n\x08province\x18\x01 \x01(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\"/\n\x0bNodeMissing\x12\x10\n\x08province\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xea\x01\n\x06\x41nswer\x12\x0c\n\x04rows\x18\x01 \x01(\x0c\x12\x17\n\x0fstandard_errors\x18\x02 \x01(\x0c\x12 \n\x07\x63harges\x18\x03 \x03(\x0b\x32\x0f.weir.v1.Charge\x12%\n\x07missing\x18\x04 \x03(\x0b\x32\x14.weir.v1.NodeMissing\x12\x0f\n\x07\x65psilon\x18\x05 \x01(\x01\x12\x0c\n\x04span\x18\x06 \x01(\r\x12\r\n\x05notes\x18\x07 \x03(\t\x12\r\n\x05\x64\x65lta\x18\x08 \x01(\x01\x12\x18\n\x10\x65psilon_per_node\x18\t \x01(\x01\x12\x0b\n\x03low\x18\n \x01(\x0c\x12\x0c\n\x04high\x18\x0b \x01(\x0c\"\x80\x01\n\x06\x43harge\x12\x10\n\x08province\x18\x01 \x01(\t\x12\x17\n\x0f\x65psilon_charged\x18\x02 \x01(\x01\x12\x18\n\x10\x61lready_released\x18\x03 \x01(\x08\x12\x10\n\x08snapshot\x18\x04 \x01(\t\x12\x1f\n\x06\x62udget\x18\x05 \x01(\x0b\x32\x0f.weir.v1.Budget\"\xc0\x01\n\x0c\x45xplainReply\x12 \n\x05nodes\x18\x01 \x03(\x0b\x32\x11.weir.v1.NodePlan\x12\x10\n\x08rest_sql\x18\x02 \x01(\t\x12\x0f\n\x07\x65psilon\x18\x03 \x01(\x01\x12\x0c\n\x04span\x18\x04 \x01(\r\x12\r\n\x05notes\x18\x05 \x03(\t\x12%\n\x07missing\x18\x06 \x03(\x0b\x32\x14.weir.v1.NodeMissing\x12\r\n\x05\x64\x65lta\x18\x07 \x01(\x01\x12\x18\n\x10\x65psilon_per_node\x18\x08 \x01(\x01\"g\n\x08NodePlan\x12#\n\x08\x66ragment\x18\x01 \x01(\x0b\x32\x11.weir.v1.Fragment\x12\'\n\x08prepared\x18\x02 \x01(\x0b\x32\x15.weir.v1.PrepareReply\x12\r\n\x05\x62lock\x18\x03 \x01(\t\"!\n\x0e\x42udgetsRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\"W\n\x0c\x42udgetsReply\x12 \n\x07\x62udgets\x18\x01 \x03(\x0b\x32\x0f.weir.v1.Budget\x12%\n\x07missing\x18\x02 \x03(\x0b\x32\x14.weir.v1.NodeMissing2\xf9\x01\n\x0b\x43oordinator\x12<\n\nGetCatalog\x12\x17.weir.v1.CatalogRequest\x1a\x15.weir.v1.CatalogReply\x12\x37\n\x07\x45xplain\x12\x15.weir.v1.QueryRequest\x1a\x15.weir.v1.ExplainReply\x12\x35\n\x05Query\x12\x15.weir.v1.QueryRequest\x1a\x13.weir.v1.QueryEvent0\x01\x12<\n\nGetBudgets\x12\x17.weir.v1.BudgetsRequest\x1a\x15.weir.v1.BudgetsReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n protos/weir/v1/coordinator.proto\x12\x07weir.v1\x1a\x1dprotos/weir/v1/fragment.proto\x1a\x19protos/weir/v1/node.proto\"\x10\n\x0e\x43\x61talogRequest\",\n\x0c\x43\x61talogReply\x12\x0c\n\x04toml\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\".\n\x0cQueryRequest\x12\x0f\n\x07request\x18\x01 \x01(\x0c\x12\r\n\x05quiet\x18\x02 \x01(\x08\"\xb3\x01\n\nQueryEvent\x12#\n\x07started\x18\x01 \x01(\x0b\x32\x10.weir.v1.StartedH\x00\x12&\n\tnode_done\x18\x02 \x01(\x0b\x32\x11.weir.v1.NodeDoneH\x00\x12,\n\x0cnode_missing\x18\x03 \x01(\x0b\x32\x14.weir.v1.NodeMissingH\x00\x12!\n\x06\x61nswer\x18\x04 \x01(\x0b\x32\x0f.weir.v1.AnswerH\x00\x42\x07\n\x05\x65vent\"\x1c\n\x07Started\x12\x11\n\tprovinces\x18\x01 \x03(\t\"-\n\x08NodeDone\x12\x10\n\x08province\x18\x01 \x01(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\"/\n\x0bNodeMissing\x12\x10\n\x08province\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xea\x01\n\x06\x41nswer\x12\x0c\n\x04rows\x18\x01 \x01(\x0c\x12\x17\n\x0fstandard_errors\x18\x02 \x01(\x0c\x12 \n\x07\x63harges\x18\x03 \x03(\x0b\x32\x0f.weir.v1.Charge\x12%\n\x07missing\x18\x04 \x03(\x0b\x32\x14.weir.v1.NodeMissing\x12\x0f\n\x07\x65psilon\x18\x05 \x01(\x01\x12\x0c\n\x04span\x18\x06 \x01(\r\x12\r\n\x05notes\x18\x07 \x03(\t\x12\r\n\x05\x64\x65lta\x18\x08 \x01(\x01\x12\x18\n\x10\x65psilon_per_node\x18\t \x01(\x01\x12\x0b\n\x03low\x18\n \x01(\x0c\x12\x0c\n\x04high\x18\x0b \x01(\x0c\"\x80\x01\n\x06\x43harge\x12\x10\n\x08province\x18\x01 \x01(\t\x12\x17\n\x0f\x65psilon_charged\x18\x02 \x01(\x01\x12\x18\n\x10\x61lready_released\x18\x03 \x01(\x08\x12\x10\n\x08snapshot\x18\x04 \x01(\t\x12\x1f\n\x06\x62udget\x18\x05 \x01(\x0b\x32\x0f.weir.v1.Budget\"\xc0\x01\n\x0c\x45xplainReply\x12 \n\x05nodes\x18\x01 \x03(\x0b\x32\x11.weir.v1.NodePlan\x12\x10\n\x08rest_sql\x18\x02 \x01(\t\x12\x0f\n\x07\x65psilon\x18\x03 \x01(\x01\x12\x0c\n\x04span\x18\x04 \x01(\r\x12\r\n\x05notes\x18\x05 \x03(\t\x12%\n\x07missing\x18\x06 \x03(\x0b\x32\x14.weir.v1.NodeMissing\x12\r\n\x05\x64\x65lta\x18\x07 \x01(\x01\x12\x18\n\x10\x65psilon_per_node\x18\x08 \x01(\x01\"g\n\x08NodePlan\x12#\n\x08\x66ragment\x18\x01 \x01(\x0b\x32\x11.weir.v1.Fragment\x12\'\n\x08prepared\x18\x02 \x01(\x0b\x32\x15.weir.v1.PrepareReply\x12\r\n\x05\x62lock\x18\x03 \x01(\t\"!\n\x0e\x42udgetsRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\"W\n\x0c\x42udgetsReply\x12 \n\x07\x62udgets\x18\x01 \x03(\x0b\x32\x0f.weir.v1.Budget\x12%\n\x07missing\x18\x02 \x03(\x0b\x32\x14.weir.v1.NodeMissing2\xf9\x01\n\x0b\x43oordinator\x12<\n\nGetCatalog\x12\x17.weir.v1.CatalogRequest\x1a\x15.weir.v1.CatalogReply\x12\x37\n\x07\x45xplain\x12\x15.weir.v1.QueryRequest\x1a\x15.weir.v1.ExplainReply\x12\x35\n\x05Query\x12\x15.weir.v1.QueryRequest\x1a\x13.weir.v1.QueryEvent0\x01\x12<\n\nGetBudgets\x12\x17.weir.v1.BudgetsRequest\x1a\x15.weir.v1.BudgetsReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,27 +38,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CATALOGREPLY']._serialized_start=121
   _globals['_CATALOGREPLY']._serialized_end=165
   _globals['_QUERYREQUEST']._serialized_start=167
-  _globals['_QUERYREQUEST']._serialized_end=198
-  _globals['_QUERYEVENT']._serialized_start=201
-  _globals['_QUERYEVENT']._serialized_end=380
-  _globals['_STARTED']._serialized_start=382
-  _globals['_STARTED']._serialized_end=410
-  _globals['_NODEDONE']._serialized_start=412
-  _globals['_NODEDONE']._serialized_end=457
-  _globals['_NODEMISSING']._serialized_start=459
-  _globals['_NODEMISSING']._serialized_end=506
-  _globals['_ANSWER']._serialized_start=509
-  _globals['_ANSWER']._serialized_end=743
-  _globals['_CHARGE']._serialized_start=746
-  _globals['_CHARGE']._serialized_end=874
-  _globals['_EXPLAINREPLY']._serialized_start=877
-  _globals['_EXPLAINREPLY']._serialized_end=1069
-  _globals['_NODEPLAN']._serialized_start=1071
-  _globals['_NODEPLAN']._serialized_end=1174
-  _globals['_BUDGETSREQUEST']._serialized_start=1176
-  _globals['_BUDGETSREQUEST']._serialized_end=1209
-  _globals['_BUDGETSREPLY']._serialized_start=1211
-  _globals['_BUDGETSREPLY']._serialized_end=1298
-  _globals['_COORDINATOR']._serialized_start=1301
-  _globals['_COORDINATOR']._serialized_end=1550
+  _globals['_QUERYREQUEST']._serialized_end=213
+  _globals['_QUERYEVENT']._serialized_start=216
+  _globals['_QUERYEVENT']._serialized_end=395
+  _globals['_STARTED']._serialized_start=397
+  _globals['_STARTED']._serialized_end=425
+  _globals['_NODEDONE']._serialized_start=427
+  _globals['_NODEDONE']._serialized_end=472
+  _globals['_NODEMISSING']._serialized_start=474
+  _globals['_NODEMISSING']._serialized_end=521
+  _globals['_ANSWER']._serialized_start=524
+  _globals['_ANSWER']._serialized_end=758
+  _globals['_CHARGE']._serialized_start=761
+  _globals['_CHARGE']._serialized_end=889
+  _globals['_EXPLAINREPLY']._serialized_start=892
+  _globals['_EXPLAINREPLY']._serialized_end=1084
+  _globals['_NODEPLAN']._serialized_start=1086
+  _globals['_NODEPLAN']._serialized_end=1189
+  _globals['_BUDGETSREQUEST']._serialized_start=1191
+  _globals['_BUDGETSREQUEST']._serialized_end=1224
+  _globals['_BUDGETSREPLY']._serialized_start=1226
+  _globals['_BUDGETSREPLY']._serialized_end=1313
+  _globals['_COORDINATOR']._serialized_start=1316
+  _globals['_COORDINATOR']._serialized_end=1565
 # @@protoc_insertion_point(module_scope)

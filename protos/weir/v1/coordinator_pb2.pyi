@@ -21,10 +21,12 @@ class CatalogReply(_message.Message):
     def __init__(self, toml: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
 
 class QueryRequest(_message.Message):
-    __slots__ = ("request",)
+    __slots__ = ("request", "quiet")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
+    QUIET_FIELD_NUMBER: _ClassVar[int]
     request: bytes
-    def __init__(self, request: _Optional[bytes] = ...) -> None: ...
+    quiet: bool
+    def __init__(self, request: _Optional[bytes] = ..., quiet: _Optional[bool] = ...) -> None: ...
 
 class QueryEvent(_message.Message):
     __slots__ = ("started", "node_done", "node_missing", "answer")

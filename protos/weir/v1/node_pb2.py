@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from protos.weir.v1 import fragment_pb2 as protos_dot_weir_dot_v1_dot_fragment__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19protos/weir/v1/node.proto\x12\x07weir.v1\x1a\x1dprotos/weir/v1/fragment.proto\"\x11\n\x0f\x44\x65scribeRequest\"f\n\rDescribeReply\x12\x10\n\x08province\x18\x01 \x01(\t\x12\x16\n\x0e\x63\x61talog_digest\x18\x02 \x01(\t\x12\x17\n\x0fplanner_version\x18\x03 \x01(\r\x12\x12\n\npublic_key\x18\x04 \x01(\t\"n\n\x0f\x46ragmentRequest\x12\x0f\n\x07request\x18\x01 \x01(\x0c\x12#\n\x08\x66ragment\x18\x02 \x01(\x0b\x32\x11.weir.v1.Fragment\x12\x16\n\x0e\x63\x61talog_digest\x18\x03 \x01(\t\x12\r\n\x05\x62lock\x18\x04 \x01(\t\"m\n\x0cPrepareReply\x12\x12\n\nengine_sql\x18\x01 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x02 \x01(\t\x12\x1f\n\x06\x62udget\x18\x03 \x01(\x0b\x32\x0f.weir.v1.Budget\x12\x18\n\x10\x61lready_released\x18\x04 \x01(\x08\"\x85\x01\n\x0cReleaseReply\x12\x0f\n\x07release\x18\x01 \x01(\x0c\x12\x17\n\x0f\x65psilon_charged\x18\x02 \x01(\x01\x12\x18\n\x10\x61lready_released\x18\x03 \x01(\x08\x12\x10\n\x08snapshot\x18\x04 \x01(\t\x12\x1f\n\x06\x62udget\x18\x05 \x01(\x0b\x32\x0f.weir.v1.Budget\" \n\rBudgetRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\"\xec\x01\n\x06\x42udget\x12\x10\n\x08province\x18\x01 \x01(\t\x12\x15\n\repsilon_total\x18\x02 \x01(\x01\x12\x15\n\repsilon_spent\x18\x03 \x01(\x01\x12\x14\n\x0c\x65psilon_left\x18\x04 \x01(\x01\x12\x19\n\x11\x65psilon_per_query\x18\x05 \x01(\x01\x12\x13\n\x0b\x64\x65lta_total\x18\x06 \x01(\x01\x12\x13\n\x0b\x64\x65lta_spent\x18\x07 \x01(\x01\x12\x11\n\trho_spent\x18\x08 \x01(\x01\x12\x0e\n\x06\x66rozen\x18\t \x01(\x08\x12$\n\x06shares\x18\n \x03(\x0b\x32\x14.weir.v1.BudgetShare\"z\n\x0b\x42udgetShare\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x15\n\repsilon_total\x18\x03 \x01(\x01\x12\x15\n\repsilon_spent\x18\x04 \x01(\x01\x12\x14\n\x0c\x65psilon_left\x18\x05 \x01(\x01\x12\x0b\n\x03\x65nd\x18\x06 \x01(\t2\xf2\x01\n\x04Node\x12<\n\x08\x44\x65scribe\x12\x18.weir.v1.DescribeRequest\x1a\x16.weir.v1.DescribeReply\x12:\n\x07Prepare\x12\x18.weir.v1.FragmentRequest\x1a\x15.weir.v1.PrepareReply\x12:\n\x07Release\x12\x18.weir.v1.FragmentRequest\x1a\x15.weir.v1.ReleaseReply\x12\x34\n\tGetBudget\x12\x16.weir.v1.BudgetRequest\x1a\x0f.weir.v1.Budgetb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19protos/weir/v1/node.proto\x12\x07weir.v1\x1a\x1dprotos/weir/v1/fragment.proto\"\x11\n\x0f\x44\x65scribeRequest\"f\n\rDescribeReply\x12\x10\n\x08province\x18\x01 \x01(\t\x12\x16\n\x0e\x63\x61talog_digest\x18\x02 \x01(\t\x12\x17\n\x0fplanner_version\x18\x03 \x01(\r\x12\x12\n\npublic_key\x18\x04 \x01(\t\"n\n\x0f\x46ragmentRequest\x12\x0f\n\x07request\x18\x01 \x01(\x0c\x12#\n\x08\x66ragment\x18\x02 \x01(\x0b\x32\x11.weir.v1.Fragment\x12\x16\n\x0e\x63\x61talog_digest\x18\x03 \x01(\t\x12\r\n\x05\x62lock\x18\x04 \x01(\t\"\x94\x01\n\x0cPrepareReply\x12\x12\n\nengine_sql\x18\x01 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x02 \x01(\t\x12\x1f\n\x06\x62udget\x18\x03 \x01(\x0b\x32\x0f.weir.v1.Budget\x12\x18\n\x10\x61lready_released\x18\x04 \x01(\x08\x12%\n\x06stored\x18\x05 \x01(\x0b\x32\x15.weir.v1.ReleaseReply\"\x85\x01\n\x0cReleaseReply\x12\x0f\n\x07release\x18\x01 \x01(\x0c\x12\x17\n\x0f\x65psilon_charged\x18\x02 \x01(\x01\x12\x18\n\x10\x61lready_released\x18\x03 \x01(\x08\x12\x10\n\x08snapshot\x18\x04 \x01(\t\x12\x1f\n\x06\x62udget\x18\x05 \x01(\x0b\x32\x0f.weir.v1.Budget\" \n\rBudgetRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\"\xec\x01\n\x06\x42udget\x12\x10\n\x08province\x18\x01 \x01(\t\x12\x15\n\repsilon_total\x18\x02 \x01(\x01\x12\x15\n\repsilon_spent\x18\x03 \x01(\x01\x12\x14\n\x0c\x65psilon_left\x18\x04 \x01(\x01\x12\x19\n\x11\x65psilon_per_query\x18\x05 \x01(\x01\x12\x13\n\x0b\x64\x65lta_total\x18\x06 \x01(\x01\x12\x13\n\x0b\x64\x65lta_spent\x18\x07 \x01(\x01\x12\x11\n\trho_spent\x18\x08 \x01(\x01\x12\x0e\n\x06\x66rozen\x18\t \x01(\x08\x12$\n\x06shares\x18\n \x03(\x0b\x32\x14.weir.v1.BudgetShare\"z\n\x0b\x42udgetShare\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x15\n\repsilon_total\x18\x03 \x01(\x01\x12\x15\n\repsilon_spent\x18\x04 \x01(\x01\x12\x14\n\x0c\x65psilon_left\x18\x05 \x01(\x01\x12\x0b\n\x03\x65nd\x18\x06 \x01(\t2\xf2\x01\n\x04Node\x12<\n\x08\x44\x65scribe\x12\x18.weir.v1.DescribeRequest\x1a\x16.weir.v1.DescribeReply\x12:\n\x07Prepare\x12\x18.weir.v1.FragmentRequest\x1a\x15.weir.v1.PrepareReply\x12:\n\x07Release\x12\x18.weir.v1.FragmentRequest\x1a\x15.weir.v1.ReleaseReply\x12\x34\n\tGetBudget\x12\x16.weir.v1.BudgetRequest\x1a\x0f.weir.v1.Budgetb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,16 +38,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DESCRIBEREPLY']._serialized_end=190
   _globals['_FRAGMENTREQUEST']._serialized_start=192
   _globals['_FRAGMENTREQUEST']._serialized_end=302
-  _globals['_PREPAREREPLY']._serialized_start=304
-  _globals['_PREPAREREPLY']._serialized_end=413
-  _globals['_RELEASEREPLY']._serialized_start=416
-  _globals['_RELEASEREPLY']._serialized_end=549
-  _globals['_BUDGETREQUEST']._serialized_start=551
-  _globals['_BUDGETREQUEST']._serialized_end=583
-  _globals['_BUDGET']._serialized_start=586
-  _globals['_BUDGET']._serialized_end=822
-  _globals['_BUDGETSHARE']._serialized_start=824
-  _globals['_BUDGETSHARE']._serialized_end=946
-  _globals['_NODE']._serialized_start=949
-  _globals['_NODE']._serialized_end=1191
+  _globals['_PREPAREREPLY']._serialized_start=305
+  _globals['_PREPAREREPLY']._serialized_end=453
+  _globals['_RELEASEREPLY']._serialized_start=456
+  _globals['_RELEASEREPLY']._serialized_end=589
+  _globals['_BUDGETREQUEST']._serialized_start=591
+  _globals['_BUDGETREQUEST']._serialized_end=623
+  _globals['_BUDGET']._serialized_start=626
+  _globals['_BUDGET']._serialized_end=862
+  _globals['_BUDGETSHARE']._serialized_start=864
+  _globals['_BUDGETSHARE']._serialized_end=986
+  _globals['_NODE']._serialized_start=989
+  _globals['_NODE']._serialized_end=1231
 # @@protoc_insertion_point(module_scope)

@@ -36,16 +36,18 @@ class FragmentRequest(_message.Message):
     def __init__(self, request: _Optional[bytes] = ..., fragment: _Optional[_Union[_fragment_pb2.Fragment, _Mapping]] = ..., catalog_digest: _Optional[str] = ..., block: _Optional[str] = ...) -> None: ...
 
 class PrepareReply(_message.Message):
-    __slots__ = ("engine_sql", "engine", "budget", "already_released")
+    __slots__ = ("engine_sql", "engine", "budget", "already_released", "stored")
     ENGINE_SQL_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIELD_NUMBER: _ClassVar[int]
     BUDGET_FIELD_NUMBER: _ClassVar[int]
     ALREADY_RELEASED_FIELD_NUMBER: _ClassVar[int]
+    STORED_FIELD_NUMBER: _ClassVar[int]
     engine_sql: str
     engine: str
     budget: Budget
     already_released: bool
-    def __init__(self, engine_sql: _Optional[str] = ..., engine: _Optional[str] = ..., budget: _Optional[_Union[Budget, _Mapping]] = ..., already_released: _Optional[bool] = ...) -> None: ...
+    stored: ReleaseReply
+    def __init__(self, engine_sql: _Optional[str] = ..., engine: _Optional[str] = ..., budget: _Optional[_Union[Budget, _Mapping]] = ..., already_released: _Optional[bool] = ..., stored: _Optional[_Union[ReleaseReply, _Mapping]] = ...) -> None: ...
 
 class ReleaseReply(_message.Message):
     __slots__ = ("release", "epsilon_charged", "already_released", "snapshot", "budget")
