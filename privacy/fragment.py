@@ -261,8 +261,8 @@ class Block:
         fragments: by province; a province whose rows the WHERE clause excludes has none and is not asked.
         read_off: the columns of the table that come from trees.
         grouping_sets: for each, the places of its keys among the fragment's; empty where all keys are the only set.
-        epsilon, delta: the regional guarantee; δ is 0 where all noise is Laplace and all groups are public. Where
-            blocks share one ρ (privacy/sharing.py), its part of the guarantee that they have together.
+        epsilon, delta: the regional guarantee; δ is 0 where all noise is Laplace and all groups are public. Of blocks
+            that share one ρ (privacy/sharing.py), the part of the guarantee that they have together.
         epsilon_per_node: the same of one node by itself, at the same δ.
         span: how many nodes may hold one unit, at most the number of fragments; with Laplace noise each node
             spends epsilon / span, with Gaussian noise ρ / span.
