@@ -91,10 +91,10 @@ class _MergedBlock:
         return simulated(table, asked, contributions, seed=seed, roll_up=roll_up, draws=draws)
 
     @property
-    def numbers(self) -> int:
-        """How many noisy numbers there are in all cells of all nodes."""
-        fragment = self.block.any_fragment
-        each = sum(measure.width for measure in fragment.finest)
+    def work(self) -> int:
+        """What a draw of all cells of all nodes costs, in numbers."""
+        sums = sum(measure.tree is None for measure in self.block.any_fragment.finest)
+        each = sums + sum(histogram.work for histogram in self.histograms)
         return int(self.table.num_rows) * len(self.block.fragments) * each
 
 
@@ -123,7 +123,7 @@ def _drawn_jointly(session: Session, plan: Plan, blocks: Sequence[_MergedBlock],
     """The same where rows of the answer depend on many cells: the whole answer, once a draw."""
     tables: dict[str, pa.Table] = {one.block.name: one.table for one in blocks}
     rows = sum(one.table.num_rows for one in blocks)
-    count = min(MOST_JOINT_DRAWS, draws_per_cell(rows, sum(one.numbers for one in blocks)))
+    count = min(MOST_JOINT_DRAWS, draws_per_cell(rows, sum(one.work for one in blocks)))
     for number, one in enumerate(blocks):
         parts = [table for table, _ in one.simulated(plan.rest.error_sql, seed=seed + number * _APART, draws=count)]
         whole = pa.concat_tables(parts)

@@ -25,6 +25,7 @@ from privacy.rows.relation import Relation
 MOST_VALUES = 10_000  # of one histogram
 MOST_TESTED = 1_000  # where a row's value is compared with each of them
 MOST_BOUNDARIES = 200
+MOST_PARTS = 10_000  # of the expressions that number bins, in one query: planning takes about a second for so many
 _BEYOND = {"BIGINT": 2**63 - 1, "DOUBLE": math.inf, "DATE": dt.date.max}  # what stands for all above the last boundary
 
 
@@ -90,6 +91,7 @@ def range_bins(node: exp.Expr, boundaries: exp.Expr, reader: Reader) -> Bins:
             remedy=f"Write HISTOGRAM({shown(node)}, [10, 20, 50]).",
             position=position_of(boundaries) or position_of(node),
         )
+    refuse_large(node, sum(1 for _ in reading.sql.walk()) * len(ends))
     value, tests = grouped(reading.sql), []
     if reading.facts.nullable:
         tests.append(exp.If(this=exp.Is(this=value.copy(), expression=exp.Null()), true=exp.Null()))
@@ -100,6 +102,16 @@ def range_bins(node: exp.Expr, boundaries: exp.Expr, reader: Reader) -> Bins:
         return Bins(pa.array(ends, ARROW_TYPES[kind]), exp.Case(ifs=tests), len(ends))
     values = pa.array([*ends, _BEYOND[kind]], ARROW_TYPES[kind])
     return Bins(values, exp.Case(ifs=tests, default=integer(len(ends))), len(ends))
+
+
+def refuse_large(node: exp.Expr, parts: int) -> None:
+    """Raises: ConstructRefused: bins would be numbered by too long an expression."""
+    if parts > MOST_PARTS:
+        raise ConstructRefused(
+            f"To number the bins of `{shown(node)}` takes too long an expression",
+            remedy="Ask for fewer values or boundaries, or for fewer such aggregates in one query.",
+            position=position_of(node),
+        )
 
 
 def _boundary(node: exp.Expr, kind: str, reader: Reader) -> int | float | dt.date:

@@ -183,7 +183,7 @@ def simulated(
     asked = [column.name for histogram in histograms for column in histogram.read_off]
     trees = {histogram.measure: histogram.tree.size for histogram in histograms}
     measures = [name for name in contributions[0].noises if name not in trees]
-    numbers = len(measures) + sum(trees.values())
+    numbers = len(measures) + sum(histogram.work for histogram in histograms)
     draws = draws or draws_per_cell(max(cells, rows), sum(len(part.cells) for part in contributions) * numbers)
     seeds = {name: seed + number * len(contributions) for number, name in enumerate([*measures, *trees])}
     noises = {

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from privacy.bins import range_bins, value_bins
+from privacy.bins import range_bins
 from privacy.errors import ConstructRefused
 from privacy.expressions import Facts, Reading
 from privacy.expressions.facts import map_of
@@ -34,25 +34,22 @@ def count_distinct(book: MeasureBook, node: exp.Expr, kept: exp.Expr | None) -> 
     if book.reader.read(values[0]).facts.identifier:
         measure = book.units(values[0], kept, label=shown(node))
         return Lowered(Reading(exp.column(measure.name), COUNT_FACTS), {measure.name: 1.0})
-    bins = value_bins(values[0], book.reader, book.relation, book.domains)
+    bins = book.bins_of_values(values[0])
     facts = Facts("BIGINT", 0, len(bins.values))
-    found = book.read_off(bins, "distinct", kept, facts=facts, label=shown(node))
+    found = book.read_off(node, bins, "distinct", kept, facts=facts)
     return replace(found, reading=Reading(cast(found.reading.sql, "BIGINT"), facts))
 
 
 def histogram(book: MeasureBook, node: exp.Expr, kept: exp.Expr | None) -> Lowered:
     """HISTOGRAM(x), and HISTOGRAM(x, [10, 20, 50]): a MAP of values, or of upper boundaries, to counts."""
     boundaries = node.args.get("expression")
-    if boundaries is None:
-        bins = value_bins(node.this, book.reader, book.relation, book.domains)
-    else:
-        bins = range_bins(node.this, boundaries, book.reader)
+    bins = book.bins_of_values(node.this) if boundaries is None else range_bins(node.this, boundaries, book.reader)
     kind = map_of(book.reader.value(node.this).facts.type, "BIGINT")
-    return book.read_off(bins, "counts", kept, facts=Facts(kind, nullable=True), label=shown(node))
+    return book.read_off(node, bins, "counts", kept, facts=Facts(kind, nullable=True))
 
 
 def mode(book: MeasureBook, node: exp.Expr, kept: exp.Expr | None) -> Lowered:
     """MODE(x)."""
-    bins = value_bins(node.this, book.reader, book.relation, book.domains)
+    bins = book.bins_of_values(node.this)
     facts = replace(book.reader.value(node.this).facts, nullable=True, narrow=False)
-    return book.read_off(bins, "mode", kept, facts=facts, label=shown(node))
+    return book.read_off(node, bins, "mode", kept, facts=facts)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
-from privacy.bins import Bins
+from privacy.bins import Bins, refuse_large, value_bins
 from privacy.domains import Domains
 from privacy.errors import BoundsRefused, ConstructRefused
 from privacy.expressions import Facts, Reader, Reading
@@ -20,6 +20,7 @@ from privacy.rows.relation import Relation
 from privacy.trees import Rank, Tree, flat_tree, tree_over
 
 MOST_LEAVES = 1000
+MOST_LISTS = 20  # expressions whose values are listed for one query: each may take a tenth of a second
 _FINE_STEPS = 10**6  # of a whole range: finer steps round no mean that anybody reads
 COUNT_FACTS = Facts("BIGINT", -(2**53), 2**53)
 
@@ -89,12 +90,14 @@ class MeasureBook:
         from_means: frozenset[str] = frozenset(),
         levels: bool = False,
     ) -> None:
-        self.relation = relation
-        self.domains = domains
+        self._relation = relation
+        self._domains = domains
         self._most_leaves = most_leaves
         self._from_means = from_means
         self._levels = levels
         self._sums: dict[str, str | None] = {}  # by input of a sum, the input of the count of the same rows
+        self._bins: dict[exp.Expr, Bins] = {}
+        self._parts = 0  # of what numbers single bins
         self._read_off: dict[tuple[str, Asked], ReadOff] = {}
         self.reader: Reader = relation.reader
         self._inputs: dict[str, Input] = {}
@@ -119,7 +122,7 @@ class MeasureBook:
 
     def units(self, value: exp.Expr, kept: exp.Expr | None, *, label: str) -> RawMeasure:
         """Distinct units with a row in which `value`, their identifier, is not NULL and `kept` is true."""
-        if self.relation.owned.rows == 1:
+        if self._relation.owned.rows == 1:
             return self.count(value, kept, label=label)
         counted = self._counted(value, kept)
         return self._measure("units", self._input(counted) if counted is not None else None, 0, 1, label=label)
@@ -232,14 +235,38 @@ class MeasureBook:
         known = Facts("DOUBLE", float(facts.low), float(facts.high) + tree.width, nullable=True)
         return Lowered(Reading(exp.column(name), known), {measure.name: 1.0})
 
-    def read_off(self, bins: Bins, asked: Asked, kept: exp.Expr | None, *, facts: Facts, label: str) -> Lowered:
-        """What is read off the counts of single bins, over the rows in which `kept` is true.
+    def bins_of_values(self, node: exp.Expr) -> Bins:
+        """A bin for each value that `node` can have.
+
+        Raises:
+            DomainRefused: nobody can list the values.
+            ConstructRefused: the values of too many expressions are to be listed.
+        """
+        if node not in self._bins:
+            if len(self._bins) == MOST_LISTS:
+                raise ConstructRefused(
+                    f"`{shown(node)}`: single values of more than {MOST_LISTS} expressions are counted",
+                    remedy="Ask several queries.",
+                    position=position_of(node),
+                )
+            self._bins[node] = value_bins(node, self.reader, self._relation, self._domains)
+        return self._bins[node]
+
+    def read_off(self, node: exp.Expr, bins: Bins, asked: Asked, kept: exp.Expr | None, *, facts: Facts) -> Lowered:
+        """What aggregate `node` reads off the counts of single bins, over the rows in which `kept` is true.
 
         Args:
             facts: of what is read off.
+
+        Raises:
+            ConstructRefused: the bins of the query's aggregates are too many.
         """
-        column = self._input(_kept(bins.leaf, kept))
-        measure = self._measure("tree", column, 0, 1, tree=flat_tree(len(bins.values)), label=label)
+        numbered = _kept(bins.leaf, kept)
+        if numbered.sql(dialect="duckdb") not in self._inputs:
+            self._parts += sum(1 for _ in numbered.walk())
+            refuse_large(node, self._parts)
+        column = self._input(numbered)
+        measure = self._measure("tree", column, 0, 1, tree=flat_tree(len(bins.values)), label=shown(node))
         name = self._named(measure, asked, bins)
         return Lowered(Reading(exp.column(name), facts), {measure.name: 1.0})
 
@@ -292,7 +319,7 @@ class MeasureBook:
 
     def _grid(self, reading: Reading) -> float:
         plain = reading.sql.unnest()
-        known = self.relation.column(plain).grid if isinstance(plain, exp.Column) else None
+        known = self._relation.column(plain).grid if isinstance(plain, exp.Column) else None
         return grid_of(reading.facts, known)
 
     def _weighted_grid(self, grid: float, facts: Facts) -> float:

@@ -68,6 +68,7 @@ QUERIES = [
     "SELECT MODE(hospital), MODE() WITHIN GROUP (ORDER BY age), MODE(sex = 'F'), MODE(visit_date), MODE(province) FROM visits",
     "SELECT home_province, HISTOGRAM(insured) AS h, COUNT(DISTINCT birth_year) AS n, MODE(insured) AS m FROM residents GROUP BY ALL HAVING n > 3 AND h[true] > 0 ORDER BY m, home_province",
     "SELECT decade, COUNT(DISTINCT sex), HISTOGRAM(2 * decade) FROM (SELECT person_id, sex, birth_year // 10 AS decade FROM residents WHERE insured) AS p GROUP BY decade",
+    "SELECT FLOOR(cost / 500) AS band, HISTOGRAM(kind), COUNT(DISTINCT hospital), MODE(sex) FROM visits GROUP BY band",
     "SELECT COUNT(DISTINCT h.level), HISTOGRAM(h.level) FROM visits v LEFT JOIN hospitals h ON v.hospital = h.hospital AND h.city = 'hefei'",
     "SELECT sex, QUANTILE_CONT(age, [0.25, 0.5, 0.75]), PERCENTILE_DISC([0.1, 0.2]) WITHIN GROUP (ORDER BY age) FROM visits GROUP BY ROLLUP (sex)",
     "SELECT QUANTILE(age, [0.1, 0.9])[2] - APPROX_QUANTILE(age, [0.1])[1] FROM visits",
