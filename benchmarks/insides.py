@@ -77,7 +77,7 @@ def coordinator_parts(federation: Path, queries: Mapping[str, str], epsilon: flo
             request, spent = _request(sql.format(n=next(fresh)), epsilon), Spent(float)
             plan = _clocked(planner.plan, spent, "planning, cold")(request)
             _clocked(planner.plan, spent, "planning, with another ε")(
-                request.model_copy(update={"epsilon": epsilon / 2})
+                request.model_copy(update={"epsilon": epsilon / (2 + number / 1e3)})
             )
             _clocked(planner.plan, spent, "planning, known")(request)
             _clocked(rehearse, spent, "rehearsal of the rest")(rest, plan, timeout_s=_TIMEOUT_S)

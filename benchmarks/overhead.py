@@ -7,6 +7,7 @@ node and the coordinator do for the same questions, in this process and alone.
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,18 +106,25 @@ def _stretches(con: weir.Connection, sql: str) -> dict[str, float]:
 
 
 def _processor(con: weir.Connection, rounds: int) -> Iterator[Figure]:
-    """Processor time of a fresh release, a call on average: what its time is on a machine with one free core."""
+    """Processor time of each kind of call, on average: what its time is on a machine with one free core."""
     assert con.federation is not None
     daemons = con.federation.process_ids
     nodes = [number for name, number in daemons.items() if name != "coordinator"]
-    groups = {"the coordinator": [daemons["coordinator"]], "each of 4 nodes": nodes}
+    groups = {"the client": [os.getpid()], "the coordinator": [daemons["coordinator"]], "each of 4 nodes": nodes}
     for start, (name, sql) in enumerate(QUERIES.items(), start=1):
-        before = {group: machine.processor_s(numbers) for group, numbers in groups.items()}
-        for number in range(rounds):
-            con.sql(sql.format(n=start * 1_000_000 + number), epsilon=EPSILON)
-        for group, numbers in groups.items():
-            spent_s = (machine.processor_s(numbers) - before[group]) / rounds / len(numbers)
-            yield Figure(f"{name}: fresh, processor time of {group}", "ms", spent_s * 1e3)
+        asked = [sql.format(n=start * 1_000_000 + number) for number in range(rounds)]
+        kinds = {
+            "fresh": [(text, EPSILON) for text in asked],
+            "with another ε": [(asked[0], EPSILON * (1 + (number + 1) / 1e3)) for number in range(rounds)],
+            "free repeat": [(asked[0], EPSILON)] * rounds,
+        }
+        for kind, calls in kinds.items():
+            before = {group: machine.processor_s(numbers) for group, numbers in groups.items()}
+            for text, epsilon in calls:
+                con.sql(text, epsilon=epsilon)
+            for group, numbers in groups.items():
+                spent_s = (machine.processor_s(numbers) - before[group]) / rounds / len(numbers)
+                yield Figure(f"{name}: {kind}, processor time of {group}", "ms", spent_s * 1e3)
 
 
 def _floor(con: weir.Connection, rounds: int) -> Iterator[Figure]:

@@ -55,6 +55,7 @@ async def _serve(config: CoordinatorConfig) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     daemon = await Daemon.start(config)
+    _spare_the_collector()
     print(json.dumps({"serving": "coordinator", "address": daemon.address}), flush=True)
     introducing = asyncio.create_task(_introduce(daemon.fanout))
     await stop.wait()
@@ -94,7 +95,6 @@ class Daemon:
         health_pb2_grpc.add_HealthServicer_to_server(status, server)
         reflection.enable_server_reflection((_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         address = _bound(server, config.listen)
-        _spare_the_collector()
         await server.start()
         for name in ("", _SERVICE):
             await status.set(name, health_pb2.HealthCheckResponse.SERVING)
