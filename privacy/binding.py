@@ -40,6 +40,8 @@ def bind(query: exp.Query, catalog: Catalog) -> exp.Query:
         if select.args.get("group") and select.args["group"].args.get("all"):
             _expand_group_by_all(select)
         expand_positions(select)
+    for ordered in query.find_all(exp.Select, exp.SetOperation):
+        _expand_order_by_all(ordered)
     schema: dict[str, object] = {name: _types(table) for name, table in catalog.tables.items()}
     try:
         bound = qualify(query, schema=schema, dialect="duckdb", quote_identifiers=False, identify=False)
@@ -80,6 +82,8 @@ def _check_scope(scope: Scope, catalog: Catalog) -> None:
 
 def _columns(node: exp.Expr, scope: Scope, catalog: Catalog) -> list[str] | None:
     """The columns of what stands in FROM."""
+    if isinstance(node, exp.Values):
+        return _listed(node)
     if isinstance(node, exp.Subquery):
         inner = node.this
         if node.alias_column_names:
@@ -97,6 +101,19 @@ def _columns(node: exp.Expr, scope: Scope, catalog: Catalog) -> list[str] | None
         return _selected(source.expression)
     _check_table(node, catalog)
     return columns_of(catalog.tables[node.name])
+
+
+def _listed(node: exp.Values) -> list[str]:
+    """The columns of VALUES (…), (…) AS t(a, b)."""
+    names = [name.lower() for name in node.alias_column_names]
+    constant = not node.find(exp.Column, exp.Query)
+    if not names or not constant or any(len(row.expressions) != len(names) for row in node.expressions):
+        raise ConstructRefused(
+            f"`{shown(node)}`: VALUES are constants, and their columns have names",
+            remedy="Write (VALUES ('F', 'female'), ('M', 'male')) AS t(sex, label).",
+            position=position_of(node),
+        )
+    return names
 
 
 def _selected(query: exp.Expr) -> list[str] | None:
@@ -218,3 +235,17 @@ def _expand_group_by_all(select: exp.Select) -> None:
     items = [item.unalias() for item in select.expressions if not item.find(exp.AggFunc)]
     keys = [item.copy() for item in items if item.find(exp.Column)]
     select.set("group", exp.Group(expressions=keys) if keys else None)
+
+
+def _expand_order_by_all(query: exp.Query) -> None:
+    """ORDER BY ALL → ORDER BY 1, 2, …; `SELECT *` around answers is left to DuckDB."""
+    order = query.args.get("order")
+    term = order.expressions[0] if order is not None and len(order.expressions) == 1 else None
+    if order is None or not isinstance(term, exp.Ordered) or not isinstance(term.this, exp.Var) or query.is_star:
+        return
+    places = []
+    for place in range(1, len(query.selects) + 1):
+        copy = term.copy()
+        copy.set("this", exp.Literal.number(place))
+        places.append(copy)
+    order.set("expressions", places)

@@ -115,20 +115,6 @@ def negation(reader: Reader, node: exp.Not) -> Reading:
     return Reading(exp.Not(this=grouped(inner.sql)), replace(inner.facts, type="BOOLEAN"))
 
 
-def likeness(reader: Reader, node: exp.Like | exp.ILike) -> Reading:
-    """x LIKE 'pattern' with a literal pattern."""
-    value = reader.value(node.this)
-    pattern = node.expression
-    if value.facts.type != "VARCHAR" or not (isinstance(pattern, exp.Literal) and pattern.is_string):
-        raise ConstructRefused(
-            f"`{shown(node)}`: LIKE takes a text column and a literal pattern",
-            remedy="Write x LIKE 'A%'.",
-            position=position_of(node),
-        )
-    like: exp.Expr = type(node)(this=grouped(value.sql), expression=pattern.copy())
-    return Reading(exp.Not(this=like) if node.args.get("negate") else like, _truth([value]))
-
-
 RULES = {
     exp.EQ: rule(_comparison(), "this", "expression"),
     exp.NEQ: rule(_comparison(), "this", "expression"),
@@ -144,6 +130,4 @@ RULES = {
     exp.And: rule(_connective, "this", "expression"),
     exp.Or: rule(_connective, "this", "expression"),
     exp.Not: rule(negation, "this"),
-    exp.Like: rule(likeness, "this", "expression", "negate"),
-    exp.ILike: rule(likeness, "this", "expression", "negate"),
 }

@@ -77,13 +77,23 @@ def _computed(node: exp.Subquery) -> ConstructRefused:
 
 
 def _unknown(node: exp.Expr) -> ConstructRefused:
-    name = node.name if isinstance(node, exp.Anonymous) else node.key.upper()
+    name = node.sql_name() if isinstance(node, exp.Func) else node.key.upper()
     what = "function" if isinstance(node, exp.Func) else "construct"
     return ConstructRefused(
         f"`{shown(node)}`: the {what} {name} is not on the allow-list",
-        remedy="docs/sql.md lists the functions and constructs that may be written.",
+        remedy=_REMEDIES.get(type(node), "docs/sql.md lists the functions and constructs that may be written."),
         position=position_of(node),
     )
+
+
+_A_DAY = "Write the day out, for example DATE '2024-06-30': a query means the same whenever it is asked."
+_REMEDIES: dict[type[exp.Expr], str] = {
+    exp.CurrentDate: _A_DAY,
+    exp.CurrentTimestamp: _A_DAY,
+    exp.Glob: "Write LIKE, in which % stands for any text and _ for one letter.",
+    exp.Interval: "An INTERVAL is added to a date: DATE '1998-12-01' - INTERVAL 90 DAY.",
+    exp.WidthBucket: "Write FLOOR(x / width), or CASE WHEN x < 10 THEN … END.",
+}
 
 
 def rules() -> Mapping[type[exp.Expr], Rule]:
@@ -92,10 +102,23 @@ def rules() -> Mapping[type[exp.Expr], Rule]:
 
 def _collect() -> dict[type[exp.Expr], Rule]:
     # Imported here because the rules' modules name Reader in their signatures.
-    from privacy.expressions import arithmetic, comparisons, conditionals, dates, literals, strings
+    from privacy.expressions import (
+        arithmetic,
+        casts,
+        comparisons,
+        conditionals,
+        dates,
+        joined_texts,
+        literals,
+        moved_dates,
+        patterns,
+        powers,
+        strings,
+    )
 
     found: dict[type[exp.Expr], Rule] = {}
-    for module in (literals, arithmetic, comparisons, conditionals, dates, strings):
+    numbers, days, texts = (arithmetic, powers), (dates, moved_dates), (strings, joined_texts, patterns)
+    for module in (literals, casts, *numbers, comparisons, conditionals, *days, *texts):
         found |= module.RULES
     return found
 

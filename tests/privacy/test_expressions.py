@@ -162,7 +162,7 @@ def test_intervals(text: str, low: float | None, high: float | None) -> None:
         "code LIKE code",
         "real // 2",
         "day > 'soon'",
-        "CAST(code AS DOUBLE)",
+        "CAST(code AS DATE)",
         "NOT small",
     ]
     + [
@@ -171,11 +171,14 @@ def test_intervals(text: str, low: float | None, high: float | None) -> None:
         "CLAMP(real, small, 5)",
         "CLAMP(real, 5, 1)",
         "CLAMP(real)",
-        "POW(real, 2)",
+        "GAMMA(real)",
+        "LOG(3, positive)",
+        "ROUND(real, 12)",
+        "real::DECIMAL(30, 12)",
     ]
     + [
         "SUM(real) OVER ()",
-        "code::VARCHAR",
+        "code::BLOB",
         "[1, 2]",
         "{'a': 1}",
         "code[1]",
