@@ -14,6 +14,7 @@ from sqlglot.optimizer.scope import Scope, traverse_scope
 from privacy.catalog import PROVINCE, Catalog, PrivateTable, Table
 from privacy.errors import ConstructRefused, NameRefused
 from privacy.grouping import expand_positions
+from privacy.many_columns import expand_columns
 from privacy.positions import position_of, shown
 from privacy.rows.placing import own_parts
 from privacy.rows.source import sources_of
@@ -50,6 +51,9 @@ def bind(query: exp.Query, catalog: Catalog) -> exp.Query:
         raise NameRefused(message, remedy="Qualify columns by their table, for example v.kind.") from None
     _put_common_tables_in_place(bound)
     _refuse_many(bound)
+    for select in reversed(list(bound.find_all(exp.Select))):
+        if select.find(exp.Columns):
+            expand_columns(select, catalog)
     assert isinstance(bound, exp.Query)
     return bound
 

@@ -65,7 +65,7 @@ class Planner:
         query = without_pivot(statement, self._catalog)
         assert isinstance(query, exp.Query)
         bound = bind(query, self._catalog)
-        names = _names(bound if query.is_star else query)
+        names = _names(bound if query.is_star or query.find(exp.Columns) else query)
         if is_one_block(bound, self._catalog):
             assert isinstance(bound, exp.Select)
             shape = self._blocks.shape(bound, names, request)

@@ -232,7 +232,7 @@ def _rounded(bound: Number, places: int, *, outwards: int) -> Number:
         return bound if not places or abs(bound) * 10.0**places < 2**52 else bound + outwards * LAST_BITS * abs(bound)
     outer = math.ceil if outwards > 0 else math.floor
     if places < 0:
-        step = 10 ** abs(places)
+        step = 10.0 ** abs(places)
         return outer(bound / step) * step
     return outer(bound * 10.0**places) / 10.0**places
 
