@@ -8,6 +8,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from threading import Lock
 
 import duckdb
@@ -20,8 +21,9 @@ from privacy.expressions import Facts
 from privacy.expressions.rules import grouped
 from privacy.fragment import MAX_CELLS
 from privacy.positions import position_of, shown
+from privacy.rows.held import held, listed
 from privacy.rows.relation import Join, Relation
-from privacy.rows.source import Arm, Source, in_province, is_province
+from privacy.rows.source import PROVINCE_TABLE, Arm, Source, in_province, is_province
 
 _LARGEST_PRODUCT = 2_000_000  # combinations of values that are tried for keys that share columns
 _CACHED = 256
@@ -81,6 +83,18 @@ class _Place:
     relation: Relation
     province: str
     known: dict[tuple[int, tuple[str, ...]], _Listed | None] = field(default_factory=dict)
+
+    @cached_property
+    def held(self) -> dict[tuple[str, str], list[str]]:
+        """Of columns of private tables, the values that WHERE leaves, as far as it lists them."""
+        read = self.relation.total_reader.read
+        found = {}
+        for (alias, name), left in held(self.relation.conditions, read).items():
+            if alias != PROVINCE_TABLE and isinstance(self.relation.source(alias).origin, str):
+                values = listed(left, self.relation.source(alias).columns[name].facts)
+                if values is not None:
+                    found[alias, name] = values
+        return found
 
     def within(self, arm: Arm) -> _Place:
         return _Place(arm.relation, self.province, self.known)
@@ -175,7 +189,7 @@ class Domains:
         for name, original in named.items():
             enumerable = self._enumerable(place, place.seen(original), original, truths)
             _merge(components, self._component(place, name, enumerable, original))
-        self._put_together(place.relation, components, conditions)
+        self._put_together(place, components, conditions)
         sizes = {name: self._most_values(place.relation, original) for name, original in named.items()}
         parts = [self._component_sql(place, component, truths, conditions, sizes) for component in components]
         constant = [part.sql(dialect="duckdb") for part in conditions if not part.find(exp.Column, exp.Query)]
@@ -185,11 +199,12 @@ class Domains:
         sources = " CROSS JOIN ".join(f"({part.sql})" for part in parts)
         return _Listed(f"SELECT {_quoted(named)} FROM {sources}{where}", math.prod(part.most for part in parts))
 
-    def _put_together(self, relation: Relation, components: list[_Component], conditions: Sequence[exp.Expr]) -> None:
+    def _put_together(self, place: _Place, components: list[_Component], conditions: Sequence[exp.Expr]) -> None:
         """Make one component of those that a conjunct of WHERE speaks of, so that it rules out their combinations.
 
         First each gets the public tables that it meets in any case, because conditions on them rule out groups too.
         """
+        relation = place.relation
         for join in relation.joins:
             for component in components:
                 if _is_met(relation, component, join):
@@ -200,14 +215,14 @@ class Domains:
             whole = _Component()
             for one in spoken:
                 whole.absorb(one)
-            if len(spoken) > 1 and _decides(relation, whole, part) and self._is_small(relation, whole):
+            if len(spoken) > 1 and _decides(relation, whole, part) and self._is_small(place, whole):
                 _merge(components, whole)
 
-    def _is_small(self, relation: Relation, component: _Component) -> bool:
-        if any(isinstance(relation.source(alias).origin, tuple) for alias in component.aliases):
+    def _is_small(self, place: _Place, component: _Component) -> bool:
+        if any(isinstance(place.relation.source(alias).origin, tuple) for alias in component.aliases):
             return False
         try:
-            return self._product(relation, component, {}) < _LARGEST_PRODUCT
+            return self._product(place, component, {}) < _LARGEST_PRODUCT
         except DomainRefused:
             return False
 
@@ -255,7 +270,7 @@ class Domains:
         if isinstance(source.origin, PublicTable):
             return True  # it is enumerable whole
         if isinstance(source.origin, str):
-            return f"{source.origin}.{column.name}" in self._sizes
+            return self._size(place, column.table, column.name) is not None
         if _is_listed(source.columns[column.name].facts):
             return True
         return all(self._of_arm(place.within(arm), arm, [column.name]) is not None for arm in source.origin)
@@ -270,6 +285,20 @@ class Domains:
             except (DomainRefused, KeyError):
                 place.known[asked] = None
         return place.known[asked]
+
+    def _size(self, place: _Place, alias: str, name: str) -> int | None:
+        """How many values a column of a private table can have; None where nobody can list them."""
+        known = self._sizes.get(f"{place.relation.source(alias).origin}.{name}")
+        if known is None and (alias, name) in place.held:
+            return len(place.held[alias, name])
+        return known
+
+    def _values(self, place: _Place, alias: str, name: str) -> str:
+        """The same values, as a table."""
+        known = f"{place.relation.source(alias).origin}.{name}"
+        if known in self._sizes:
+            return f'"{known}"'
+        return f'(SELECT UNNEST([{", ".join(place.held[alias, name])}]) AS "{name}") AS "{known}"'
 
     def _component(self, place: _Place, name: str, key: exp.Expr, original: exp.Expr) -> _Component:
         found = _Component(keys={name: key})
@@ -315,21 +344,22 @@ class Domains:
             for alias, columns in component.aliases.items()
             if isinstance(place.relation.source(alias).origin, tuple)
         }
-        most = min(self._product(place.relation, component, nested), math.prod(sizes[name] for name in component.keys))
+        most = min(self._product(place, component, nested), math.prod(sizes[name] for name in component.keys))
         items = ", ".join(f'{key.sql(dialect="duckdb")} AS "{name}"' for name, key in component.keys.items())
         sources = self._sources(place, component, nested, truths)
         kept = [part.sql(dialect="duckdb") for part in conditions if _decides(place.relation, component, part)]
         where = f" WHERE {' AND '.join(f'({part})' for part in kept)}" if kept else ""
         return _Listed(f"SELECT DISTINCT {items}{' FROM ' if sources else ''}{sources}{where}", most)
 
-    def _product(self, relation: Relation, component: _Component, nested: Mapping[str, _Listed]) -> int:
+    def _product(self, place: _Place, component: _Component, nested: Mapping[str, _Listed]) -> int:
         """How many combinations of values a component tries.
 
         Raises:
             DomainRefused: too many.
         """
-        columns = [f"{relation.source(alias).origin}.{column}" for alias, column in component.columns]
-        sizes = [*(self._sizes[column] for column in columns), *(one.most for one in nested.values())]
+        relation = place.relation
+        own = [self._size(place, alias, column) or 0 for alias, column in component.columns]
+        sizes = [*own, *(one.most for one in nested.values())]
         size = math.prod(sizes)
         if size * 3 ** len(component.truths) > _LARGEST_PRODUCT:
             names = {column for _, column in component.columns} | {
@@ -353,7 +383,7 @@ class Domains:
         columns = {alias: sorted(found) for alias, found in component.aliases.items()}
         for alias in sorted({alias for alias, _ in component.columns}):
             names = sorted(column for table, column in component.columns if table == alias)
-            tables = " CROSS JOIN ".join(f'"{relation.source(alias).origin}.{name}"' for name in names)
+            tables = " CROSS JOIN ".join(self._values(place, alias, name) for name in names)
             listed[alias] = f"SELECT {_quoted(names)} FROM {tables}"
             columns[alias] = names
         listed |= {alias: found.sql for alias, found in nested.items()}

@@ -69,11 +69,25 @@ def is_membership(node: exp.Expr) -> bool:
 
 
 def _computed(node: exp.Subquery) -> ConstructRefused:
+    inner = node.this.unnest()
+    where = inner.args.get("where") if isinstance(inner, exp.Select) else None
+    if where is not None and any(isinstance(part.parent, exp.EQ) for part in _outer_columns(inner)):
+        return ConstructRefused(
+            f"`{shown(node)}`: a sub-query that looks at the row around it is answered inside EXISTS only",
+            remedy="Join what it computes: … JOIN (SELECT person_id, AVG(cost) AS mean FROM … GROUP BY person_id) AS p "
+            "USING (person_id) WHERE cost > p.mean.",
+            position=position_of(node),
+        )
     return ConstructRefused(
         f"`{shown(node)}`: a row cannot be compared with what is computed from other rows",
         remedy="Ask for that by itself first, and write the number of its answer here; the two costs add up.",
         position=position_of(node),
     )
+
+
+def _outer_columns(select: exp.Select) -> list[exp.Column]:
+    own = {source.alias_or_name for source in select.find_all(exp.Table, exp.Subquery)}
+    return [column for column in select.find_all(exp.Column) if column.table and column.table not in own]
 
 
 def _unknown(node: exp.Expr) -> ConstructRefused:
