@@ -178,9 +178,13 @@ def _check_columns(scope: Scope, select: exp.Select, named: Mapping[str, list[st
         if column.name not in names and not (unknown if not column.table else None in known):
             raise NameRefused(
                 f"There is no column `{column.name}`{_nearest(column.name, names)}",
-                remedy=f"Columns are {', '.join(sorted(names - aliases))}.",
+                remedy=f"Columns are {', '.join(sorted(names - aliases))}.{_as_text(column)}",
                 position=position_of(column),
             )
+
+
+def _as_text(column: exp.Column) -> str:
+    return f" A text stands in single quotes: '{column.name}'." if column.this.args.get("quoted") else ""
 
 
 def _outer_names(scope: Scope) -> set[str]:

@@ -278,7 +278,7 @@ def anonymous(reader: Reader, node: exp.Anonymous) -> Reading:
     if node.name.upper() != "CLAMP":
         raise ConstructRefused(
             f"`{shown(node)}`: the function {node.name} is not on the allow-list",
-            remedy="docs/sql.md lists the functions that may be written.",
+            remedy=_REMEDIES.get(node.name.upper(), "docs/sql.md lists the functions that may be written."),
             position=position_of(node),
         )
     if len(node.expressions) != 3:
@@ -304,6 +304,13 @@ def anonymous(reader: Reader, node: exp.Anonymous) -> Reading:
         narrow=value.facts.narrow and least.facts.narrow and greatest.facts.narrow,
     )
     return Reading(clamp(value.sql, least.sql, greatest.sql), facts)
+
+
+_REMEDIES = {
+    "NOW": "Write the day out, for example DATE '2024-06-30': a query means the same whenever it is asked.",
+    "DATE_FORMAT": "Write STRFTIME(x, '%Y-%m').",
+    "ISNULL": "Write COALESCE(x, 0), or x IS NULL.",
+}
 
 
 def clamp(value: exp.Expr, low: exp.Expr, high: exp.Expr) -> exp.Expr:

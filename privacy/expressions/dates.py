@@ -12,6 +12,7 @@ from sqlglot import exp
 
 from privacy.errors import BoundsRefused, ConstructRefused
 from privacy.expressions.facts import Facts, Number, Reading
+from privacy.expressions.literals import date_literal
 from privacy.expressions.rules import refuse_types, rule
 from privacy.positions import position_of, shown
 
@@ -43,6 +44,8 @@ _TRUNCATIONS = {"YEAR", "QUARTER", "MONTH", "WEEK", "DAY"}
 
 
 def _date(reader: Reader, node: exp.Expr, operand: exp.Expr) -> Reading:
+    if isinstance(operand, exp.Literal) and operand.is_string:
+        return date_literal(operand)
     reading = reader.value(operand)
     if reading.facts.type not in ("DATE", "TIMESTAMP"):
         raise refuse_types(node, reading.facts)

@@ -106,6 +106,8 @@ _REMEDIES: dict[type[exp.Expr], str] = {
     exp.CurrentTimestamp: _A_DAY,
     exp.Glob: "Write LIKE, in which % stands for any text and _ for one letter.",
     exp.Interval: "An INTERVAL is added to a date: DATE '1998-12-01' - INTERVAL 90 DAY.",
+    exp.ToChar: "Write STRFTIME(x, '%Y-%m').",
+    exp.Nvl2: "Write CASE WHEN x IS NOT NULL THEN a ELSE b END.",
     exp.WidthBucket: "Write FLOOR(x / width), or CASE WHEN x < 10 THEN … END.",
 }
 
