@@ -297,9 +297,12 @@ class _Joiner:
             context.private.setdefault(node.name)
             limits = {"max_rows": context.max_rows, "max_groups": context.max_groups}
             return private_source(node.name, table, context.catalog, alias, **limits)
+        listed = (
+            "Join VALUES to the answer of a sub-query, or write CASE kind WHEN 'test' THEN 1 … END beside the rows."
+        )
         raise ConstructRefused(
             f"`{shown(node)}`: only tables of the catalog may be read",
-            remedy=f"Tables are {', '.join(context.catalog.tables)}.",
+            remedy=listed if isinstance(node, exp.Values) else f"Tables are {', '.join(context.catalog.tables)}.",
             position=position_of(node),
         )
 
