@@ -44,7 +44,7 @@ _VISITS = (
         "DATE '2024-12-31' - visit_date",
         "DATE_PART('month', visit_date + INTERVAL 15 DAY)",
         "STRPOS(kind, 'p')",
-        "RIGHT(hospital, 2)::INTEGER",
+        "GREATEST(LEAST(RIGHT(hospital, 2)::INTEGER, 9), 0)",
     ),
     (
         "kind",
