@@ -150,11 +150,6 @@ def _count(node: exp.Expr) -> exp.Expr | None:
     return exp.Count(this=exp.Star(), big_int=True) if node.this is None else None
 
 
-def _count_distinct(node: exp.Expr) -> exp.Expr | None:
-    """`APPROX_COUNT_DISTINCT(x)`."""
-    return exp.Count(this=exp.Distinct(expressions=[node.this]), big_int=True)
-
-
 def _moved(node: exp.Expr) -> exp.Expr | None:
     """`DATE_ADD(d, INTERVAL 7 DAY)`."""
     if not isinstance(node.expression, exp.Interval):
@@ -312,7 +307,6 @@ _FORMS: dict[type[exp.Expr], Spelled] = {
     exp.WeekOfYear: _as(exp.Week),
     exp.Date: lambda node: exp.cast(node.this, "DATE", copy=False) if node.this is not None else None,
     exp.Count: _count,
-    exp.ApproxDistinct: _count_distinct,
     exp.DateAdd: _moved,
     exp.DateFromParts: _day,
     exp.DateBin: _bucket,
