@@ -16,6 +16,7 @@ from sqlglot.schema import MappingSchema
 from privacy.catalog import PROVINCE, Catalog, PrivateTable, Table
 from privacy.errors import ConstructRefused, NameRefused
 from privacy.grouping import expand_positions
+from privacy.many_columns import expand_columns
 from privacy.positions import position_of, shown
 from privacy.rows.placing import own_parts
 from privacy.rows.source import sources_of
@@ -51,6 +52,8 @@ def bind(query: exp.Query, names: Names) -> exp.Query:
         if select.args.get("group") and select.args["group"].args.get("all"):
             _expand_group_by_all(select)
         expand_positions(select)
+    for ordered in query.find_all(exp.Select, exp.SetOperation):
+        _expand_order_by_all(ordered)
     try:
         # What sqlglot's `qualify` does, but for names that have their case already.
         bound = qualify_columns(qualify_tables(query, dialect="duckdb"), names.schema)
@@ -60,6 +63,9 @@ def bind(query: exp.Query, names: Names) -> exp.Query:
         raise NameRefused(message, remedy="Qualify columns by their table, for example v.kind.") from None
     _put_common_tables_in_place(bound)
     _refuse_many(bound)
+    for select in reversed(list(bound.find_all(exp.Select))):
+        if select.find(exp.Columns):
+            expand_columns(select, names.catalog)
     assert isinstance(bound, exp.Query)
     return bound
 
@@ -92,6 +98,8 @@ def _check_scope(scope: Scope, catalog: Catalog) -> None:
 
 def _columns(node: exp.Expr, scope: Scope, catalog: Catalog) -> list[str] | None:
     """The columns of what stands in FROM."""
+    if isinstance(node, exp.Values):
+        return _listed(node)
     if isinstance(node, exp.Subquery):
         inner = node.this
         if node.alias_column_names:
@@ -109,6 +117,19 @@ def _columns(node: exp.Expr, scope: Scope, catalog: Catalog) -> list[str] | None
         return _selected(source.expression)
     _check_table(node, catalog)
     return columns_of(catalog.tables[node.name])
+
+
+def _listed(node: exp.Values) -> list[str]:
+    """The columns of VALUES (…), (…) AS t(a, b)."""
+    names = [name.lower() for name in node.alias_column_names]
+    constant = not node.find(exp.Column, exp.Query)
+    if not names or not constant or any(len(row.expressions) != len(names) for row in node.expressions):
+        raise ConstructRefused(
+            f"`{shown(node)}`: VALUES are constants, and their columns have names",
+            remedy="Write (VALUES ('F', 'female'), ('M', 'male')) AS t(sex, label).",
+            position=position_of(node),
+        )
+    return names
 
 
 def _selected(query: exp.Expr) -> list[str] | None:
@@ -169,9 +190,13 @@ def _check_columns(scope: Scope, select: exp.Select, named: Mapping[str, list[st
         if column.name not in names and not (unknown if not column.table else None in known):
             raise NameRefused(
                 f"There is no column `{column.name}`{_nearest(column.name, names)}",
-                remedy=f"Columns are {', '.join(sorted(names - aliases))}.",
+                remedy=f"Columns are {', '.join(sorted(names - aliases))}.{_as_text(column)}",
                 position=position_of(column),
             )
+
+
+def _as_text(column: exp.Column) -> str:
+    return f" A text stands in single quotes: '{column.name}'." if column.this.args.get("quoted") else ""
 
 
 def _outer_names(scope: Scope) -> set[str]:
@@ -230,3 +255,17 @@ def _expand_group_by_all(select: exp.Select) -> None:
     items = [item.unalias() for item in select.expressions if not item.find(exp.AggFunc)]
     keys = [item.copy() for item in items if item.find(exp.Column)]
     select.set("group", exp.Group(expressions=keys) if keys else None)
+
+
+def _expand_order_by_all(query: exp.Query) -> None:
+    """ORDER BY ALL → ORDER BY 1, 2, …; `SELECT *` around answers is left to DuckDB."""
+    order = query.args.get("order")
+    term = order.expressions[0] if order is not None and len(order.expressions) == 1 else None
+    if order is None or not isinstance(term, exp.Ordered) or not isinstance(term.this, exp.Var) or query.is_star:
+        return
+    places = []
+    for place in range(1, len(query.selects) + 1):
+        copy = term.copy()
+        copy.set("this", exp.Literal.number(place))
+        places.append(copy)
+    order.set("expressions", places)

@@ -174,6 +174,11 @@ class _Finder:
             values.setdefault(node, f"v{len(values)}")
             return exp.column(values[node], table=_LIFTED)
 
+        having = select.args.get("having")
+        if having is not None and _looks_around(having.this, keys, exp.Window):
+            raise ConstructRefused(
+                "A window cannot stand in HAVING", remedy="Write QUALIFY.", position=position_of(having)
+            )
         outer = exp.Select(expressions=[_aliased(item, placed(item.unalias(), place)) for item in select.expressions])
         for name, kind in (("having", exp.Where), ("qualify", exp.Qualify)):
             clause = select.args.get(name)
@@ -200,6 +205,8 @@ class _Finder:
         return changed
 
     def _source(self, source: exp.Expr) -> exp.Expr:
+        if isinstance(source, exp.Values):
+            return source
         if isinstance(source, exp.Subquery):
             return self.above(source)
         table = self._catalog.tables.get(source.name) if isinstance(source, exp.Table) else None
@@ -238,13 +245,17 @@ def _needs_lifting(block: exp.Select) -> bool:
     return inside or block.args.get("qualify") is not None or block.args.get("distinct") is not None
 
 
-def _looks_around(node: exp.Expr, keys: list[exp.Expr]) -> bool:
-    """Whether there are windows, sub-queries or UNNEST outside of keys and aggregates, which are below the line."""
+def _looks_around(node: exp.Expr, keys: list[exp.Expr], *kinds: type[exp.Expr]) -> bool:
+    """Whether there are windows, sub-queries or UNNEST outside of keys and aggregates, which are below the line.
+
+    Args:
+        kinds: only of these kinds.
+    """
     if node in keys or _is_aggregate(node):
         return False
-    if isinstance(node, exp.Window | exp.Query | exp.Explode):
+    if isinstance(node, kinds or (exp.Window, exp.Query, exp.Explode)):
         return True
-    return any(_looks_around(child, keys) for child in node.iter_expressions())
+    return any(_looks_around(child, keys, *kinds) for child in node.iter_expressions())
 
 
 def _queries_in(select: exp.Select) -> Iterator[exp.Expr]:

@@ -6,7 +6,8 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import duckdb
 import pyarrow as pa
@@ -20,8 +21,9 @@ from privacy.expressions.rules import grouped
 from privacy.fragment import MAX_CELLS
 from privacy.positions import position_of, shown
 from privacy.remembered import Remembered
+from privacy.rows.held import held, listed
 from privacy.rows.relation import Join, Relation
-from privacy.rows.source import Arm, Source, in_province, is_province
+from privacy.rows.source import PROVINCE_TABLE, Arm, Source, in_province, is_province
 
 # Of keys and values, by their type in DuckDB.
 ARROW_TYPES: dict[str, pa.DataType] = {
@@ -37,6 +39,7 @@ _LARGEST_PRODUCT = 2_000_000  # combinations of values that are tried for keys t
 _REMEMBERED, _REMEMBERED_BYTES = 256, 2**26
 _TRUTH = "(VALUES (FALSE), (TRUE))"
 _TRUTH_OR_NULL = "(VALUES (FALSE), (TRUE), (NULL))"
+_ROUNDED = exp.Floor | exp.Ceil | exp.Trunc | exp.Round
 
 
 @dataclass(frozen=True)
@@ -60,24 +63,24 @@ class _Component:
     Attributes:
         columns: of private tables, each with a domain of its own; with the table's alias.
         aliases: of public tables and sub-queries, whose columns hang together; with the columns that are needed.
-        truths: conditions that are free to be true or false.
+        free: parts that may have any of their few values, whatever the rows hold (see `_Free`).
     """
 
     keys: dict[str, exp.Expr] = field(default_factory=dict)
     columns: set[tuple[str, str]] = field(default_factory=set)
     aliases: dict[str, set[str]] = field(default_factory=dict)
-    truths: set[str] = field(default_factory=set)
+    free: set[str] = field(default_factory=set)
 
     def touches(self, other: _Component) -> bool:
         shared = self.columns & other.columns or self.aliases.keys() & other.aliases.keys()
-        return bool(shared or self.truths & other.truths)
+        return bool(shared or self.free & other.free)
 
     def absorb(self, other: _Component) -> None:
         self.keys |= other.keys
         self.columns |= other.columns
         for alias, names in other.aliases.items():
             self.aliases.setdefault(alias, set()).update(names)
-        self.truths |= other.truths
+        self.free |= other.free
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,18 @@ class _Place:
     province: str
     known: dict[tuple[int, tuple[str, ...]], _Listed | None] = field(default_factory=dict)
 
+    @cached_property
+    def held(self) -> dict[tuple[str, str], list[str]]:
+        """Of columns of private tables, the values that WHERE leaves, as far as it lists them."""
+        read = self.relation.total_reader.read
+        found = {}
+        for (alias, name), left in held(self.relation.conditions, read).items():
+            if alias != PROVINCE_TABLE and isinstance(self.relation.source(alias).origin, str):
+                values = listed(left, self.relation.source(alias).columns[name].facts)
+                if values is not None:
+                    found[alias, name] = values
+        return found
+
     def within(self, arm: Arm) -> _Place:
         return _Place(arm.relation, self.province, self.known)
 
@@ -105,6 +120,22 @@ class _Listed:
 
     sql: str
     most: int
+
+
+@dataclass(frozen=True)
+class _Free:
+    """A part of a key that may have any of its few values, whatever the rows hold.
+
+    Attributes:
+        part: a condition, or a number that is rounded.
+        values: `v`, and NULL if it may be that.
+    """
+
+    part: exp.Expr
+    values: _Listed
+
+
+_FREE = "free"  # the tables of their values are called so, with a number
 
 
 class Domains:
@@ -188,15 +219,15 @@ class Domains:
 
     def _enumeration(self, place: _Place, named: dict[str, exp.Expr]) -> _Listed:
         """SELECT of every combination of values that the expressions `named` can have."""
-        truths: dict[str, tuple[exp.Expr, bool]] = {}
+        free: dict[str, _Free] = {}
         components: list[_Component] = []
         conditions = [place.seen(part) for part in place.relation.conditions]
         for name, original in named.items():
-            enumerable = self._enumerable(place, place.seen(original), original, truths)
+            enumerable = self._enumerable(place, place.seen(original), original, free)
             _merge(components, self._component(place, name, enumerable, original))
-        self._put_together(place.relation, components, conditions)
+        self._put_together(place, components, conditions, free)
         sizes = {name: self._most_values(place.relation, original) for name, original in named.items()}
-        parts = [self._component_sql(place, component, truths, conditions, sizes) for component in components]
+        parts = [self._component_sql(place, component, free, conditions, sizes) for component in components]
         constant = [part.sql(dialect="duckdb") for part in conditions if not part.find(exp.Column, exp.Query)]
         where = f" WHERE {' AND '.join(f'({part})' for part in constant)}" if constant else ""
         if not parts:
@@ -204,11 +235,18 @@ class Domains:
         sources = " CROSS JOIN ".join(f"({part.sql})" for part in parts)
         return _Listed(f"SELECT {_quoted(named)} FROM {sources}{where}", math.prod(part.most for part in parts))
 
-    def _put_together(self, relation: Relation, components: list[_Component], conditions: Sequence[exp.Expr]) -> None:
+    def _put_together(
+        self,
+        place: _Place,
+        components: list[_Component],
+        conditions: Sequence[exp.Expr],
+        free: Mapping[str, _Free],
+    ) -> None:
         """Make one component of those that a conjunct of WHERE speaks of, so that it rules out their combinations.
 
         First each gets the public tables that it meets in any case, because conditions on them rule out groups too.
         """
+        relation = place.relation
         for join in relation.joins:
             for component in components:
                 if _is_met(relation, component, join):
@@ -219,14 +257,14 @@ class Domains:
             whole = _Component()
             for one in spoken:
                 whole.absorb(one)
-            if len(spoken) > 1 and _decides(relation, whole, part) and self._is_small(relation, whole):
+            if len(spoken) > 1 and _decides(relation, whole, part) and self._is_small(place, whole, free):
                 _merge(components, whole)
 
-    def _is_small(self, relation: Relation, component: _Component) -> bool:
-        if any(isinstance(relation.source(alias).origin, tuple) for alias in component.aliases):
+    def _is_small(self, place: _Place, component: _Component, free: Mapping[str, _Free]) -> bool:
+        if any(isinstance(place.relation.source(alias).origin, tuple) for alias in component.aliases):
             return False
         try:
-            return self._product(relation, component, {}) < _LARGEST_PRODUCT
+            return self._product(place, component, {}, free) < _LARGEST_PRODUCT
         except DomainRefused:
             return False
 
@@ -239,23 +277,16 @@ class Domains:
         facts = relation.facts(key)
         return _range("", facts).most if _is_listed(facts) else _LARGEST_PRODUCT
 
-    def _enumerable(
-        self, place: _Place, node: exp.Expr, original: exp.Expr, truths: dict[str, tuple[exp.Expr, bool]]
-    ) -> exp.Expr:
-        """`node` with each condition on columns without a domain replaced by a free truth value.
+    def _enumerable(self, place: _Place, node: exp.Expr, original: exp.Expr, free: dict[str, _Free]) -> exp.Expr:
+        """`node` with parts over columns without a domain replaced by free values: conditions, and what is rounded.
 
-        Before: `CASE WHEN cost > 100 THEN kind ELSE 'x' END`
-        After:  `CASE WHEN truth0.t THEN kind ELSE 'x' END`
+        Before: `CASE WHEN cost > 100 THEN kind ELSE 'x' END`, `FLOOR(cost / 100) * 100`
+        After:  `CASE WHEN free0.v THEN kind ELSE 'x' END`, `free1.v * 100`
         """
         if not node.find(exp.Query) and all(self._has_domain(place, column) for column in node.find_all(exp.Column)):
             return node
         if isinstance(node, exp.Predicate | exp.Connector | exp.Not):
-            text = node.sql(dialect="duckdb")
-            name = next((known for known, (truth, _) in truths.items() if truth.sql("duckdb") == text), None)
-            if name is None:
-                name = f"truth{len(truths)}"
-                truths[name] = (node, place.relation.facts(node).nullable)
-            return exp.column("t", table=name)
+            return _put_free(free, node, _any_value(place.relation.facts(node), 1))
         if isinstance(node, exp.Column):
             raise DomainRefused(
                 f"`{shown(original)}` has no public domain, because `{node.name}` has none in the catalog",
@@ -263,10 +294,16 @@ class Domains:
                 position=position_of(original),
             )
         replaced = node.copy()
-        for child in list(replaced.iter_expressions()):
-            new = self._enumerable(place, child, original, truths)
-            if new is not child:
-                child.replace(new)
+        try:
+            for child in list(replaced.iter_expressions()):
+                new = self._enumerable(place, child, original, free)
+                if new is not child:
+                    child.replace(new)
+        except DomainRefused:
+            values = _few_values(place.relation, node)
+            if values is None:
+                raise
+            return _put_free(free, node, values)
         return replaced
 
     def _has_domain(self, place: _Place, column: exp.Column) -> bool:
@@ -274,7 +311,7 @@ class Domains:
         if isinstance(source.origin, PublicTable):
             return True  # it is enumerable whole
         if isinstance(source.origin, str):
-            return f"{source.origin}.{column.name}" in self._sizes
+            return self._size(place, column.table, column.name) is not None
         if _is_listed(source.columns[column.name].facts):
             return True
         return all(self._of_arm(place.within(arm), arm, [column.name]) is not None for arm in source.origin)
@@ -290,13 +327,27 @@ class Domains:
                 place.known[asked] = None
         return place.known[asked]
 
+    def _size(self, place: _Place, alias: str, name: str) -> int | None:
+        """How many values a column of a private table can have; None where nobody can list them."""
+        known = self._sizes.get(f"{place.relation.source(alias).origin}.{name}")
+        if known is None and (alias, name) in place.held:
+            return len(place.held[alias, name])
+        return known
+
+    def _values(self, place: _Place, alias: str, name: str) -> str:
+        """The same values, as a table."""
+        known = f"{place.relation.source(alias).origin}.{name}"
+        if known in self._sizes:
+            return f'"{known}"'
+        return f'(SELECT UNNEST([{", ".join(place.held[alias, name])}]) AS "{name}") AS "{known}"'
+
     def _component(self, place: _Place, name: str, key: exp.Expr, original: exp.Expr) -> _Component:
         found = _Component(keys={name: key})
         pending = list(key.find_all(exp.Column))
         while pending:
             column = pending.pop()
-            if column.table.startswith("truth"):
-                found.truths.add(column.table)
+            if column.table.startswith(_FREE):
+                found.free.add(column.table)
                 continue
             origin = place.relation.source(column.table).origin
             if isinstance(origin, str):
@@ -325,7 +376,7 @@ class Domains:
         self,
         place: _Place,
         component: _Component,
-        truths: dict[str, tuple[exp.Expr, bool]],
+        free: dict[str, _Free],
         conditions: Iterable[exp.Expr],
         sizes: Mapping[str, int],
     ) -> _Listed:
@@ -334,23 +385,27 @@ class Domains:
             for alias, columns in component.aliases.items()
             if isinstance(place.relation.source(alias).origin, tuple)
         }
-        most = min(self._product(place.relation, component, nested), math.prod(sizes[name] for name in component.keys))
+        most = min(self._product(place, component, nested, free), math.prod(sizes[name] for name in component.keys))
         items = ", ".join(f'{key.sql(dialect="duckdb")} AS "{name}"' for name, key in component.keys.items())
-        sources = self._sources(place, component, nested, truths)
+        sources = self._sources(place, component, nested, free)
         kept = [part.sql(dialect="duckdb") for part in conditions if _decides(place.relation, component, part)]
         where = f" WHERE {' AND '.join(f'({part})' for part in kept)}" if kept else ""
         return _Listed(f"SELECT DISTINCT {items}{' FROM ' if sources else ''}{sources}{where}", most)
 
-    def _product(self, relation: Relation, component: _Component, nested: Mapping[str, _Listed]) -> int:
+    def _product(
+        self, place: _Place, component: _Component, nested: Mapping[str, _Listed], free: Mapping[str, _Free]
+    ) -> int:
         """How many combinations of values a component tries.
 
         Raises:
             DomainRefused: too many.
         """
-        columns = [f"{relation.source(alias).origin}.{column}" for alias, column in component.columns]
-        sizes = [*(self._sizes[column] for column in columns), *(one.most for one in nested.values())]
+        relation = place.relation
+        own = [self._size(place, alias, column) or 0 for alias, column in component.columns]
+        sizes = [*own, *(one.most for one in nested.values())]
         size = math.prod(sizes)
-        if size * 3 ** len(component.truths) > _LARGEST_PRODUCT:
+        chosen = [free[name].values.most for name in component.free]
+        if math.prod([size, *chosen]) > _LARGEST_PRODUCT:
             names = {column for _, column in component.columns} | {
                 name for alias in nested for name in component.aliases[alias]
             }
@@ -359,20 +414,20 @@ class Domains:
                 remedy="Use fewer columns in one key, or group by them one by one.",
             )
         matches = [join.matches for join in relation.joins if join.source.alias in component.aliases]
-        return min(math.prod([size, 3 ** len(component.truths), *matches]), _LARGEST_PRODUCT)
+        return min(math.prod([size, *chosen, *matches]), _LARGEST_PRODUCT)
 
     def _sources(
         self,
         place: _Place,
         component: _Component,
         nested: Mapping[str, _Listed],
-        truths: dict[str, tuple[exp.Expr, bool]],
+        free: dict[str, _Free],
     ) -> str:
         relation, listed = place.relation, dict[str, str]()
         columns = {alias: sorted(found) for alias, found in component.aliases.items()}
         for alias in sorted({alias for alias, _ in component.columns}):
             names = sorted(column for table, column in component.columns if table == alias)
-            tables = " CROSS JOIN ".join(f'"{relation.source(alias).origin}.{name}"' for name in names)
+            tables = " CROSS JOIN ".join(self._values(place, alias, name) for name in names)
             listed[alias] = f"SELECT {_quoted(names)} FROM {tables}"
             columns[alias] = names
         listed |= {alias: found.sql for alias, found in nested.items()}
@@ -381,9 +436,7 @@ class Domains:
             if join.optional and alias in listed:
                 listed[alias] = _or_nothing(listed[alias], columns[alias])
         sources = [f'({sql}) AS "{alias}"' for alias, sql in listed.items()]
-        sources += [
-            f"{_TRUTH_OR_NULL if truths[name][1] else _TRUTH} AS {name}(t)" for name in sorted(component.truths)
-        ]
+        sources += [f"({free[name].values.sql}) AS {name}(v)" for name in sorted(component.free)]
         public = [join for join in relation.joins if isinstance(join.source.origin, PublicTable)]
         met = [join.sql.copy() for join in public if join.source.alias in component.aliases]
         if met and not sources:
@@ -457,6 +510,43 @@ def _is_listed(facts: Facts) -> bool:
     """Whether the facts alone say which few values there are."""
     few = facts.type == "BIGINT" and facts.bounded and facts.high - facts.low < ENUMERABLE_VALUES
     return few or facts.type == "BOOLEAN"
+
+
+def _put_free(free: dict[str, _Free], part: exp.Expr, values: _Listed) -> exp.Column:
+    """The column that stands for `part`; what is written twice is one."""
+    text = part.sql(dialect="duckdb")
+    name = next((known for known, one in free.items() if one.part.sql("duckdb") == text), None)
+    if name is None:
+        name = f"{_FREE}{len(free)}"
+        free[name] = _Free(part, values)
+    return exp.column("v", table=name)
+
+
+def _few_values(relation: Relation, node: exp.Expr) -> _Listed | None:
+    """The values of a number that is rounded, or whole: FLOOR(cost / 100), MONTH(day); None of anything else."""
+    rounded = isinstance(node, _ROUNDED)
+    if not isinstance(node, exp.Func | exp.Binary | exp.Cast) or node.find(exp.Query):
+        return None
+    facts, step = relation.facts(node), 1
+    if rounded and node.args.get("decimals") is not None:
+        digits = node.args["decimals"]
+        if not isinstance(digits, exp.Neg):
+            return None
+        step = 10 ** int(digits.this.name)
+    whole = facts.type == "BIGINT" or (rounded and facts.type == "DOUBLE")
+    if not whole or not facts.bounded or (facts.high - facts.low) / step >= ENUMERABLE_VALUES:
+        return None
+    return _any_value(facts, step)
+
+
+def _any_value(facts: Facts, step: int) -> _Listed:
+    """All that the facts allow, of a number in multiples of `step`."""
+    if facts.type not in ("BIGINT", "DOUBLE"):
+        return _range("v", replace(facts, type="BOOLEAN"))
+    low, high = math.floor(facts.low / step), math.ceil(facts.high / step)
+    value = f"CAST(v * {step} AS {facts.type})"
+    null = " UNION ALL SELECT NULL" if facts.nullable else ""
+    return _Listed(f"SELECT {value} AS v FROM (SELECT UNNEST(RANGE({low}, {high + 1})) AS v){null}", high - low + 2)
 
 
 def _range(name: str, facts: Facts) -> _Listed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from dataclasses import dataclass, replace
 
@@ -225,7 +226,23 @@ class MeasureBook:
 
     def quantile(self, node: exp.Expr, rank: Rank, kept: exp.Expr | None, *, label: str) -> Lowered:
         """The value of `node` at `rank` among the rows in which `kept` is true, to the width of a bin."""
-        reading = self._spread_out(node)
+        day = self.reader.value(node)
+        if day.facts.type == "DATE" and day.facts.bounded and rank in ("least", "greatest"):
+            return self._day(day, rank, kept, label=label)
+        return self._at_rank(self._spread_out(node), rank, kept, label=label)
+
+    def _day(self, day: Reading, rank: Rank, kept: exp.Expr | None, *, label: str) -> Lowered:
+        """The first or last day, as a number of days since the first that there can be."""
+        first = exp.Literal.string(dt.date.fromordinal(int(day.facts.low)).isoformat())
+        since = exp.Sub(this=grouped(day.sql), expression=cast(first, "DATE"))
+        known = Facts("BIGINT", 0, int(day.facts.high - day.facts.low), day.facts.nullable)
+        found = self._at_rank(Reading(cast(since, "BIGINT"), known), rank, kept, label=label)
+        days = cast(exp.Round(this=found.reading.sql), "INTEGER")
+        last = day.facts.low + math.ceil(found.reading.facts.high)
+        value = exp.Add(this=cast(first.copy(), "DATE"), expression=days)
+        return replace(found, reading=Reading(value, Facts("DATE", day.facts.low, last, nullable=True)))
+
+    def _at_rank(self, reading: Reading, rank: Rank, kept: exp.Expr | None, *, label: str) -> Lowered:
         facts = reading.facts
         whole = facts.type == "BIGINT"
         tree = tree_over(facts.low, facts.high, whole=whole, most_leaves=self._most_leaves)
@@ -305,8 +322,8 @@ class MeasureBook:
             reading = Reading(cast(reading.sql, "BIGINT"), Facts("BIGINT", 0, 1, reading.facts.nullable))
         if not reading.facts.is_number:
             raise ConstructRefused(
-                f"`{shown(node)}` is of type {reading.facts.type}; SUM and AVG take numbers",
-                remedy="Count it, or use it as a key.",
+                f"`{shown(node)}` is of type {reading.facts.type}, where a number must stand",
+                remedy=_NO_NUMBER.get(reading.facts.type, "Count it, or use it as a key."),
                 position=position_of(node),
             )
         if not reading.facts.bounded:
@@ -351,6 +368,12 @@ class MeasureBook:
             name = f"m{len(self._measures)}"
             self._measures[key] = RawMeasure(name, label, kind, column, low, high, weight, grid, centre, tree)
         return self._measures[key]
+
+
+_NO_NUMBER = {
+    "DATE": "Of dates there are MIN, MAX and COUNT; of others aggregate days: DATE_DIFF('day', DATE '2024-01-01', x).",
+    "VARCHAR": "Count it, use it as a key, or make a number of it: TRY_CAST(x AS INTEGER).",
+}
 
 
 def _leaf(reading: Reading, tree: Tree) -> exp.Expr:

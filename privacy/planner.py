@@ -81,7 +81,7 @@ class Planner:
         options, delta = request.options, request.delta
         query = without_pivot(written.query, self._catalog)
         assert isinstance(query, exp.Query)
-        names = () if query.is_star else _names(query)  # as they are written
+        names = () if query.is_star or query.find(exp.Columns) else _names(query)  # as they are written
         bound = bind(query, self._names)
         names = names or _names(bound)
         if is_one_block(bound, self._catalog):

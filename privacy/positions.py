@@ -17,7 +17,22 @@ def position_of(node: exp.Expr) -> Position | None:
     return Position(int(first["line"]), int(first["col"]) - int(first["end"]) + int(first["start"]))
 
 
+WRITTEN = "written"  # in the meta of a name that nobody wrote: what stood there
+
+
+def name_is_written(name: str) -> bool:
+    """Whether a researcher can have written it; weir's own names have what no identifier has."""
+    return "<" not in name
+
+
+def _as_written(node: exp.Expr) -> exp.Expr:
+    text = node.this.meta.get(WRITTEN) if isinstance(node, exp.Column) else None
+    return exp.Var(this=text) if text is not None else node
+
+
 def shown(node: exp.Expr) -> str:
     """The expression as SQL, short enough for a message."""
+    if any(WRITTEN in name.meta for name in node.find_all(exp.Identifier)):
+        node = node.transform(_as_written)
     text = node.sql(dialect="duckdb")
     return text if len(text) <= 80 else text[:77] + "…"

@@ -359,9 +359,13 @@ def _shifted(high: exp.Expr, low: exp.Expr) -> exp.Expr:
 
 def _literal_only(clause: exp.Expr) -> exp.Expr:
     value = clause.args.get("expression")
-    extra = [name for name, found in clause.args.items() if found and name != "expression"]
-    if extra or not (isinstance(value, exp.Literal) and value.name.isdigit()):
+    extra = [name for name, found in clause.args.items() if found and name not in ("expression", "limit_options")]
+    options = clause.args.get("limit_options")
+    percent = options is not None and not options.args.get("with_ties")
+    if extra or (options is not None and not percent) or not (isinstance(value, exp.Literal) and value.name.isdigit()):
         raise ConstructRefused(
-            f"`{shown(clause)}` must be a whole number", remedy="Write LIMIT 10.", position=position_of(clause)
+            f"`{shown(clause)}` must be a whole number",
+            remedy="Write LIMIT 10, or LIMIT 10%.",
+            position=position_of(clause),
         )
     return clause.copy()

@@ -12,6 +12,7 @@ from sqlglot import exp
 from privacy.errors import BoundsRefused, ConstructRefused
 from privacy.expressions.constants import constant
 from privacy.expressions.facts import Facts, Number, Reading, hull
+from privacy.expressions.moved_dates import by_an_interval, by_days, has_dates, moves_a_date
 from privacy.expressions.rules import cast, common_type, grouped, integer, refuse_types, rule
 from privacy.positions import position_of, shown
 
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
 
 Interval = tuple[Number, Number]
 
-_LAST_BITS = 2.0**-50  # relative; a logarithm is off by no more
+LAST_BITS = 2.0**-50  # relative; a logarithm is off by no more
 
 
-def _numbers(reader: Reader, node: exp.Expr, *operands: exp.Expr) -> list[Reading]:
+def numbers_of(reader: Reader, node: exp.Expr, *operands: exp.Expr) -> list[Reading]:
     readings = [reader.value(operand) for operand in operands]
     if not all(reading.facts.is_number for reading in readings):
         raise refuse_types(node, *(reading.facts for reading in readings))
@@ -50,7 +51,13 @@ def _binary(interval: Callable[[Facts, Facts], Interval]) -> Callable[[Reader, e
         known = constant(node)
         if known is not None:
             return known
-        left, right = _numbers(reader, node, node.left, node.right)
+        if moves_a_date(node):
+            return by_an_interval(reader, node)
+        left, right = reader.value(node.left), reader.value(node.right)
+        if has_dates(left, right):
+            return by_days(node, left, right)
+        if not (left.facts.is_number and right.facts.is_number):
+            raise refuse_types(node, left.facts, right.facts)
         whole = left.facts.type == right.facts.type == "BIGINT"
         low, high = interval(left.facts, right.facts) if whole else (-math.inf, math.inf)
         exact = whole and Facts("BIGINT", low, high).fits_integer
@@ -74,7 +81,7 @@ def _widened(facts: Facts) -> Facts:
 
 
 def negation(reader: Reader, node: exp.Neg) -> Reading:
-    (inner,) = _numbers(reader, node, node.this)
+    (inner,) = numbers_of(reader, node, node.this)
     facts = inner.facts
     exact = facts.type == "BIGINT" and facts.fits_integer
     operand = grouped(inner.sql) if exact else as_double(inner)
@@ -94,7 +101,7 @@ def _may_vanish(divisor: Facts) -> bool:
 
 def division(reader: Reader, node: exp.Div) -> Reading:
     """a / b as DOUBLE; NULL where b is zero."""
-    left, right = _numbers(reader, node, node.left, node.right)
+    left, right = numbers_of(reader, node, node.left, node.right)
     low, high = -math.inf, math.inf
     if not _may_vanish(right.facts) and left.facts.bounded and right.facts.bounded:
         above, below = _widened(left.facts), _widened(right.facts)
@@ -131,6 +138,9 @@ def _truncated(dividend: int, divisor: int) -> int:
 
 def modulo(reader: Reader, node: exp.Mod) -> Reading:
     """a % b with the sign of a; NULL where b is zero."""
+    operands = numbers_of(reader, node, node.left, node.right)
+    if any(operand.facts.type == "DOUBLE" for operand in operands):
+        return _remainder(*operands)
     left, right = _integers(reader, node)
     largest = max(abs(right.facts.low), abs(right.facts.high))
     high = min(largest, max(abs(left.facts.low), abs(left.facts.high)))
@@ -139,10 +149,26 @@ def modulo(reader: Reader, node: exp.Mod) -> Reading:
     return Reading(exp.Mod(this=_wide(left), expression=_nonzero(right)), Facts("BIGINT", low, high, nullable))
 
 
+def _remainder(left: Reading, right: Reading) -> Reading:
+    """a % b of a DOUBLE, which is exact."""
+    low, high = -math.inf, math.inf
+    if left.facts.bounded and right.facts.bounded:
+        above, below = _widened(left.facts), _widened(right.facts)
+        high = min(max(abs(below.low), abs(below.high)), max(abs(above.low), abs(above.high)))
+        low, high = (0.0 if above.low >= 0 else -high), high
+    nullable = left.facts.nullable or right.facts.nullable or _may_vanish(right.facts)
+    divisor = Reading(as_double(right), right.facts)
+    return Reading(exp.Mod(this=as_double(left), expression=_nonzero(divisor)), Facts("DOUBLE", low, high, nullable))
+
+
 def _integers(reader: Reader, node: exp.Binary) -> list[Reading]:
-    left, right = readings = _numbers(reader, node, node.left, node.right)
+    left, right = readings = numbers_of(reader, node, node.left, node.right)
     if left.facts.type != "BIGINT" or right.facts.type != "BIGINT":
-        raise refuse_types(node, left.facts, right.facts)
+        raise ConstructRefused(
+            f"`{shown(node)}` takes whole numbers only",  # of others DuckDB's // divides like /
+            remedy=f"Write FLOOR({shown(node.left)} / {shown(node.right)}), or CAST the operands AS BIGINT.",
+            position=position_of(node),
+        )
     if not left.facts.bounded:
         raise BoundsRefused(
             f"`{shown(node.left)}` has no bounds, so `{node.key}` could overflow",
@@ -157,7 +183,7 @@ def _wide(reading: Reading) -> exp.Expr:
 
 
 def absolute(reader: Reader, node: exp.Abs) -> Reading:
-    (inner,) = _numbers(reader, node, node.this)
+    (inner,) = numbers_of(reader, node, node.this)
     facts = inner.facts
     high = max(abs(facts.low), abs(facts.high))
     low = 0 if facts.low <= 0 <= facts.high else min(abs(facts.low), abs(facts.high))
@@ -170,18 +196,31 @@ def absolute(reader: Reader, node: exp.Abs) -> Reading:
 def rounding(reader: Reader, node: exp.Round) -> Reading:
     """ROUND(x) and ROUND(x, digits) with a literal number of digits; as DOUBLE."""
     digits = node.args.get("decimals")
-    if digits is not None and not (isinstance(digits, exp.Literal) and digits.name.isdigit() and int(digits.name) <= 9):
+    places = 0 if digits is None else _digits(digits)
+    if places is None:
         raise ConstructRefused(
-            f"`{shown(node)}`: the number of digits must be a literal from 0 to 9",
-            remedy="Write for example ROUND(x, 2).",
+            f"`{shown(node)}`: the number of digits must be a literal from -9 to 9",
+            remedy="Write for example ROUND(x, 2), or ROUND(x, -2) for hundreds.",
             position=position_of(node),
         )
-    (inner,) = _numbers(reader, node, node.this)
-    places = int(digits.name) if digits is not None else 0
+    (inner,) = numbers_of(reader, node, node.this)
+    return rounded(inner, places)
+
+
+def rounded(inner: Reading, places: int) -> Reading:
+    """A number to so many decimals; −2 are hundreds."""
     low = _rounded(inner.facts.low, places, outwards=-1)
     high = _rounded(inner.facts.high, places, outwards=1)
+    digits = integer(abs(places)) if places >= 0 else exp.Neg(this=integer(abs(places)))
     facts = Facts("DOUBLE", low, high, inner.facts.nullable)
-    return Reading(exp.Round(this=as_double(inner), decimals=digits.copy() if digits else None), facts)
+    return Reading(exp.Round(this=as_double(inner), decimals=digits if places else None), facts)
+
+
+def _digits(node: exp.Expr) -> int | None:
+    """The number that a literal from -9 to 9 is; None of anything else."""
+    value = node.this if isinstance(node, exp.Neg) else node
+    known = isinstance(value, exp.Literal) and value.name.isdigit() and len(value.name) == 1
+    return (int(value.name) if value is node else -int(value.name)) if known else None
 
 
 def _rounded(bound: Number, places: int, *, outwards: int) -> Number:
@@ -190,37 +229,20 @@ def _rounded(bound: Number, places: int, *, outwards: int) -> Number:
     Python and engines differ in which way they round a half, and on large values scaling changes the last bits.
     """
     if not math.isfinite(bound) or round(bound, places) == bound:
-        return bound if not places or abs(bound) * 10.0**places < 2**52 else bound + outwards * _LAST_BITS * abs(bound)
-    return (math.ceil if outwards > 0 else math.floor)(bound * 10.0**places) / 10.0**places
+        return bound if not places or abs(bound) * 10.0**places < 2**52 else bound + outwards * LAST_BITS * abs(bound)
+    outer = math.ceil if outwards > 0 else math.floor
+    if places < 0:
+        step = 10.0 ** abs(places)
+        return outer(bound / step) * step
+    return outer(bound * 10.0**places) / 10.0**places
 
 
 def _whole(kind: type[exp.Func], function: Callable[[Number], int]) -> Callable[[Reader, exp.Func], Reading]:
     def apply(reader: Reader, node: exp.Func) -> Reading:
-        (inner,) = _numbers(reader, node, node.this)
+        (inner,) = numbers_of(reader, node, node.this)
         bounds = (inner.facts.low, inner.facts.high)
         low, high = (function(bound) if math.isfinite(bound) else bound for bound in bounds)
         return Reading(kind(this=as_double(inner)), Facts("DOUBLE", low, high, inner.facts.nullable))
-
-    return apply
-
-
-def _increasing(
-    kind: type[exp.Func], function: Callable[[float], float], *, defined: Callable[[exp.Expr], exp.Expr]
-) -> Callable[[Reader, exp.Func], Reading]:
-    """An increasing function that is defined from 0 up; NULL where it is not defined."""
-
-    def apply(reader: Reader, node: exp.Func) -> Reading:
-        (inner,) = _numbers(reader, node, node.this)
-        facts = inner.facts
-        operand = as_double(inner)
-        low = function(facts.low) if 0 < facts.low < math.inf else (0.0 if kind is exp.Sqrt else -math.inf)
-        high = function(facts.high) if 0 < facts.high < math.inf else (0.0 if facts.high <= 0 else math.inf)
-        if kind is exp.Ln:  # not every library rounds the last bit alike
-            low, high = low - _LAST_BITS * abs(low), high + _LAST_BITS * abs(high)
-        if facts.low > 0:
-            return Reading(kind(this=operand), Facts("DOUBLE", low, high, facts.nullable))
-        guarded = exp.Case(ifs=[exp.If(this=defined(operand.copy()), true=kind(this=operand))])
-        return Reading(guarded, Facts("DOUBLE", low, high, nullable=True))
 
     return apply
 
@@ -229,7 +251,7 @@ def _extreme(kind: type[exp.Func]) -> Callable[[Reader, exp.Func], Reading]:
     """LEAST and GREATEST, which ignore NULLs as DuckDB does."""
 
     def apply(reader: Reader, node: exp.Func) -> Reading:
-        readings = _numbers(reader, node, node.this, *node.expressions)
+        readings = numbers_of(reader, node, node.this, *node.expressions)
         parts = [reading.facts for reading in readings]
         low, high = hull(*parts)
         # Only a constant is sure to be there: a column that should not be NULL may still hold one (or NaN) on some row.
@@ -259,7 +281,7 @@ def clamping(reader: Reader, node: exp.Anonymous) -> Reading:
             remedy="Write CLAMP(x, 0, 100).",
             position=position_of(node),
         )
-    value, least, greatest = _numbers(reader, node, *node.expressions)
+    value, least, greatest = numbers_of(reader, node, *node.expressions)
     low, high = least.facts.low, greatest.facts.high
     constant = least.facts.low == least.facts.high and greatest.facts.low == greatest.facts.high
     if not constant or not low <= high:
@@ -292,14 +314,6 @@ def as_double(reading: Reading) -> exp.Expr:
     return grouped(reading.sql) if reading.facts.type == "DOUBLE" else cast(reading.sql, "DOUBLE")
 
 
-def _above_zero(operand: exp.Expr) -> exp.Expr:
-    return exp.GT(this=operand, expression=integer(0))
-
-
-def _not_negative(operand: exp.Expr) -> exp.Expr:
-    return exp.GTE(this=operand, expression=integer(0))
-
-
 RULES = {
     exp.Add: rule(_binary(_sum), "this", "expression"),
     exp.Sub: rule(_binary(_difference), "this", "expression"),
@@ -312,8 +326,7 @@ RULES = {
     exp.Round: rule(rounding, "this", "decimals", "casts_non_integer_decimals"),
     exp.Floor: rule(_whole(exp.Floor, math.floor), "this"),
     exp.Ceil: rule(_whole(exp.Ceil, math.ceil), "this"),
-    exp.Ln: rule(_increasing(exp.Ln, math.log, defined=_above_zero), "this"),
-    exp.Sqrt: rule(_increasing(exp.Sqrt, math.sqrt, defined=_not_negative), "this"),
+    exp.Trunc: rule(_whole(exp.Trunc, math.trunc), "this"),
     exp.Least: rule(_extreme(exp.Least), "this", "expressions", "ignore_nulls"),
     exp.Greatest: rule(_extreme(exp.Greatest), "this", "expressions", "ignore_nulls"),
 }

@@ -23,6 +23,11 @@ _OF_ONE: dict[str, Callable[[Reader, exp.Anonymous, exp.Expr], Reading]] = {
 }
 OF_CONTAINERS = frozenset(_OF_ONE)
 NAMES = frozenset({"CLAMP", *_OF_ONE})
+_REMEDIES = {
+    "NOW": "Write the day out, for example DATE '2024-06-30': a query means the same whenever it is asked.",
+    "DATE_FORMAT": "Write STRFTIME(x, '%Y-%m').",
+    "ISNULL": "Write COALESCE(x, 0), or x IS NULL.",
+}
 
 
 def anonymous(reader: Reader, node: exp.Anonymous) -> Reading:
@@ -39,7 +44,7 @@ def anonymous(reader: Reader, node: exp.Anonymous) -> Reading:
         return of_one(reader, node, node.expressions[0])
     raise ConstructRefused(
         f"`{shown(node)}`: the function {node.name} is not on the allow-list",
-        remedy="docs/sql.md lists the functions that may be written.",
+        remedy=_REMEDIES.get(name, "docs/sql.md lists the functions that may be written."),
         position=position_of(node),
     )
 

@@ -22,16 +22,35 @@ _COMPARABLE = (frozenset({"BIGINT", "DOUBLE"}), frozenset({"DATE", "TIMESTAMP"})
 
 def _comparable(reader: Reader, node: exp.Expr, operands: Sequence[exp.Expr]) -> list[Reading]:
     readings = [reader.read(operand) for operand in operands]
-    if any(reading.facts.type in ("DATE", "TIMESTAMP") for reading in readings):
-        # As DuckDB does, a string beside a date is read as a date; here and now, not on each row.
-        readings = [
-            date_literal(operand) if isinstance(operand, exp.Literal) and operand.is_string else reading
-            for operand, reading in zip(operands, readings, strict=True)
-        ]
+    beside = {reading.facts.type for reading in readings}
+    # As DuckDB does, a text that is written out is read as what it is compared with; here and now, not on each row.
+    readings = [
+        _read_as(operand, beside) or reading if isinstance(operand, exp.Literal) else reading
+        for operand, reading in zip(operands, readings, strict=True)
+    ]
     kinds = {reading.facts.type for reading in readings} - {"NULL"}
     if len(kinds) > 1 and not any(kinds <= together for together in _COMPARABLE):
         raise refuse_types(node, *(reading.facts for reading in readings))
     return readings
+
+
+def _read_as(operand: exp.Literal, beside: set[str]) -> Reading | None:
+    """`operand` beside a date, a number or a truth value: '2024-03-01', '40', 'true', 1; None where it stays itself."""
+    text = operand.name
+    if beside & {"DATE", "TIMESTAMP"}:
+        return date_literal(operand) if operand.is_string else None
+    if "BOOLEAN" in beside and text.lower() in _TRUTHS:
+        return Reading(exp.Boolean(this=_TRUTHS[text.lower()]), Facts("BOOLEAN"))
+    digits = text.removeprefix("-")
+    if operand.is_string and beside & {"BIGINT", "DOUBLE"} and digits.isdigit() and len(digits) <= _DIGITS:
+        number: exp.Expr = exp.Literal.number(int(digits))
+        sql = exp.Neg(this=number) if text.startswith("-") else number
+        return Reading(sql, Facts("BIGINT", int(text), int(text), narrow=True))
+    return None
+
+
+_TRUTHS = {"true": True, "false": False, "1": True, "0": False}
+_DIGITS = 9  # of a 32-bit number
 
 
 def _truth(readings: Sequence[Reading], *, nullable: bool | None = None) -> Facts:
@@ -115,20 +134,6 @@ def negation(reader: Reader, node: exp.Not) -> Reading:
     return Reading(exp.Not(this=grouped(inner.sql)), replace(inner.facts, type="BOOLEAN"))
 
 
-def likeness(reader: Reader, node: exp.Like | exp.ILike) -> Reading:
-    """x LIKE 'pattern' with a literal pattern."""
-    value = reader.value(node.this)
-    pattern = node.expression
-    if value.facts.type != "VARCHAR" or not (isinstance(pattern, exp.Literal) and pattern.is_string):
-        raise ConstructRefused(
-            f"`{shown(node)}`: LIKE takes a text column and a literal pattern",
-            remedy="Write x LIKE 'A%'.",
-            position=position_of(node),
-        )
-    like: exp.Expr = type(node)(this=grouped(value.sql), expression=pattern.copy())
-    return Reading(exp.Not(this=like) if node.args.get("negate") else like, _truth([value]))
-
-
 RULES = {
     exp.EQ: rule(_comparison(), "this", "expression"),
     exp.NEQ: rule(_comparison(), "this", "expression"),
@@ -144,6 +149,4 @@ RULES = {
     exp.And: rule(_connective, "this", "expression"),
     exp.Or: rule(_connective, "this", "expression"),
     exp.Not: rule(negation, "this"),
-    exp.Like: rule(likeness, "this", "expression", "negate"),
-    exp.ILike: rule(likeness, "this", "expression", "negate"),
 }

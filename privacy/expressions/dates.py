@@ -12,13 +12,14 @@ from sqlglot import exp
 
 from privacy.errors import BoundsRefused, ConstructRefused
 from privacy.expressions.facts import Facts, Number, Reading
+from privacy.expressions.literals import date_literal
 from privacy.expressions.rules import refuse_types, rule
 from privacy.positions import position_of, shown
 
 if TYPE_CHECKING:
     from privacy.expressions.reader import Reader
 
-# Least and greatest value of each part; the year's come from the range of the date.
+# Least and greatest value of each part; those of years come from the range of the date.
 _PARTS: dict[str, tuple[Number, Number]] = {
     "YEAR": (-math.inf, math.inf),
     "QUARTER": (1, 4),
@@ -30,11 +31,21 @@ _PARTS: dict[str, tuple[Number, Number]] = {
     "ISODOW": (1, 7),
     "DAYOFYEAR": (1, 366),
     "DOY": (1, 366),
+    "ISOYEAR": (-math.inf, math.inf),
+    "DECADE": (-math.inf, math.inf),
 }
+_YEARS: dict[str, Callable[[int, int], tuple[int, int]]] = {
+    "YEAR": lambda first, last: (first, last),
+    "ISOYEAR": lambda first, last: (first - 1, last + 1),  # the first days of January may be of the year before
+    "DECADE": lambda first, last: (first // 10, last // 10),
+}
+_OTHER_NAMES = {"MON": "MONTH", "WEEKDAY": "DOW", "WEEKOFYEAR": "WEEK", "DAYOFMONTH": "DAY", "QTR": "QUARTER"}
 _TRUNCATIONS = {"YEAR", "QUARTER", "MONTH", "WEEK", "DAY"}
 
 
 def _date(reader: Reader, node: exp.Expr, operand: exp.Expr) -> Reading:
+    if isinstance(operand, exp.Literal) and operand.is_string:
+        return date_literal(operand)
     reading = reader.value(operand)
     if reading.facts.type not in ("DATE", "TIMESTAMP"):
         raise refuse_types(node, reading.facts)
@@ -43,9 +54,18 @@ def _date(reader: Reader, node: exp.Expr, operand: exp.Expr) -> Reading:
 
 def _part(name: str, facts: Facts) -> Facts:
     low, high = _PARTS[name]
-    if name == "YEAR" and facts.bounded:
-        low, high = (dt.date.fromordinal(int(ordinal)).year for ordinal in (facts.low, facts.high))
+    if name in _YEARS and facts.bounded:
+        first, last = (dt.date.fromordinal(int(ordinal)).year for ordinal in (facts.low, facts.high))
+        low, high = _YEARS[name](first, last)
     return Facts("BIGINT", low, high, facts.nullable)
+
+
+def _part_name(node: exp.Expr) -> str:
+    """`month` of 'months', 'mon' and 'MONTH'."""
+    name = node.name.upper()
+    singular = name.removesuffix("S")
+    name = singular if singular in _PARTS else name
+    return _OTHER_NAMES.get(name, name)
 
 
 def _function(name: str) -> Callable[[Reader, exp.Func], Reading]:
@@ -58,7 +78,7 @@ def _function(name: str) -> Callable[[Reader, exp.Func], Reading]:
 
 def extract(reader: Reader, node: exp.Extract) -> Reading:
     """EXTRACT(part FROM date)."""
-    name = node.this.name.upper()
+    name = _part_name(node.this)
     if name not in _PARTS:
         raise _unknown_part(node, name, sorted(_PARTS))
     inner = _date(reader, node, node.expression)
@@ -67,7 +87,7 @@ def extract(reader: Reader, node: exp.Extract) -> Reading:
 
 def truncation(reader: Reader, node: exp.TimestampTrunc | exp.DateTrunc) -> Reading:
     """DATE_TRUNC('month', date), a TIMESTAMP as in DuckDB."""
-    name = node.args["unit"].name.upper()
+    name = _part_name(node.args["unit"])
     if name not in _TRUNCATIONS:
         raise _unknown_part(node, name, sorted(_TRUNCATIONS))
     inner = _date(reader, node, node.this)
@@ -82,7 +102,7 @@ _UNITS = {"DAY": 1, "WEEK": 7, "MONTH": 28, "QUARTER": 90, "YEAR": 365}
 
 def difference(reader: Reader, node: exp.DateDiff) -> Reading:
     """DATE_DIFF('month', a, b): how many starts of a month lie after `a`, up to `b`."""
-    name = node.args["unit"].name.upper()
+    name = _part_name(node.args["unit"])
     if name not in _UNITS:
         raise _unknown_part(node, name, sorted(_UNITS))
     end, start = (_ranged(reader, node, operand) for operand in (node.this, node.expression))
@@ -107,17 +127,20 @@ def _name(kind: type[exp.Func]) -> Callable[[Reader, exp.Func], Reading]:
 
 def formatted(reader: Reader, node: exp.TimeToStr) -> Reading:
     """STRFTIME(date, '%Y-%m')."""
-    inner, text = _ranged(reader, node, node.this), node.args["format"]
+    value, text = node.this, node.args["format"]
+    if isinstance(value, exp.Literal) and value.is_string:  # DuckDB takes both orders
+        value, text = text, value
+    inner = _ranged(reader, node, value)
     if not isinstance(text, exp.Literal) or not text.is_string or not _FORMAT.fullmatch(text.name):
         raise ConstructRefused(
             f"`{shown(node)}`: the format is not known here",
-            remedy="It may have %Y, %y, %m, %d, %j, %b, %B, %a and %A, with -, /, ., : and spaces between them.",
+            remedy="It may have %Y, %y, %G, %m, %d, %j, %V, %u, %w, %b, %B, %a and %A, and other text between them.",
             position=position_of(node),
         )
     return Reading(exp.TimeToStr(this=inner.sql, format=text.copy()), Facts("VARCHAR", nullable=inner.facts.nullable))
 
 
-_FORMAT = re.compile(r"(%[YymdjbBaA]|[-/.: ])+")
+_FORMAT = re.compile(r"(%-?[mdj]|%[YyGVuwWUbBaA%]|[^%]){1,100}")
 
 
 def _ranged(reader: Reader, node: exp.Expr, operand: exp.Expr) -> Reading:

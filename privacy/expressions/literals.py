@@ -1,4 +1,4 @@
-"""Constants, parentheses and casts."""
+"""Constants and parentheses."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from sqlglot import exp
 
 from privacy.errors import ConstructRefused
 from privacy.expressions.facts import INTEGER_LIMIT, Facts, Reading
-from privacy.expressions.rules import cast, grouped, refuse_types, rule
+from privacy.expressions.rules import cast, grouped, rule
 from privacy.positions import position_of, shown
 
 if TYPE_CHECKING:
     from privacy.expressions.reader import Reader
 
-_INTEGER_TYPES = {"BIGINT", "INT", "INTEGER", "SMALLINT", "TINYINT"}
 _NARROW = 2**31 - 1
 _LONG = 20  # digits, which no integer within the limit has
 
@@ -53,25 +52,6 @@ def paren(reader: Reader, node: exp.Paren) -> Reading:
     return Reading(grouped(inner.sql), inner.facts)
 
 
-def casting(reader: Reader, node: exp.Cast) -> Reading:
-    """CAST between numbers, of booleans to integers, and of date literals: those that cannot fail on any row."""
-    target = node.to.this.name.upper()
-    if target == "DATE" and isinstance(node.this, exp.Literal) and node.this.is_string:
-        return date_literal(node.this)
-    inner = reader.value(node.this)
-    facts = inner.facts
-    if target == "DOUBLE" and facts.is_number:
-        return Reading(cast(inner.sql, "DOUBLE"), Facts("DOUBLE", facts.low, facts.high, facts.nullable))
-    if target in _INTEGER_TYPES and facts.type == "BOOLEAN":
-        return Reading(cast(inner.sql, "BIGINT"), Facts("BIGINT", 0, 1, facts.nullable))
-    if target in _INTEGER_TYPES and facts.is_number and facts.fits_integer:
-        low, high = math.floor(facts.low), math.ceil(facts.high)
-        return Reading(cast(inner.sql, "BIGINT"), Facts("BIGINT", low, high, facts.nullable))
-    if target == "DATE" and facts.type in ("DATE", "TIMESTAMP"):
-        return Reading(cast(inner.sql, "DATE"), Facts("DATE", facts.low, facts.high, facts.nullable))
-    raise refuse_types(node, facts)
-
-
 def date_literal(node: exp.Literal) -> Reading:
     """A string as a DATE.
 
@@ -88,11 +68,29 @@ def date_literal(node: exp.Literal) -> Reading:
     return Reading(cast(exp.Literal.string(day.isoformat()), "DATE"), Facts("DATE", ordinal, ordinal))
 
 
+def timestamp_literal(node: exp.Literal) -> Reading:
+    """A string as a TIMESTAMP without a time zone.
+
+    Raises:
+        ConstructRefused: it is no point in time.
+    """
+    try:
+        moment = dt.datetime.fromisoformat(node.name)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is not None:
+        raise ConstructRefused(
+            f"{shown(node)} is no point in time",
+            remedy="Write TIMESTAMP '2024-03-01 12:00:00'.",
+            position=position_of(node),
+        )
+    sql = cast(exp.Literal.string(moment.isoformat(sep=" ")), "TIMESTAMP")
+    return Reading(sql, Facts("TIMESTAMP", moment.toordinal(), moment.toordinal()))
+
+
 RULES = {
     exp.Literal: rule(literal, "this", "is_string"),
     exp.Boolean: rule(boolean, "this"),
     exp.Null: rule(null),
     exp.Paren: rule(paren, "this"),
-    exp.Cast: rule(casting, "this", "to"),
-    exp.TryCast: rule(casting, "this", "to", "requires_string"),
 }

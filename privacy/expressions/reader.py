@@ -69,6 +69,15 @@ def is_membership(node: exp.Expr) -> bool:
 
 
 def _computed(node: exp.Subquery) -> ConstructRefused:
+    inner = node.this.unnest()
+    where = inner.args.get("where") if isinstance(inner, exp.Select) else None
+    if where is not None and any(isinstance(part.parent, exp.EQ) for part in _outer_columns(inner)):
+        return ConstructRefused(
+            f"`{shown(node)}`: a sub-query that looks at the row around it is answered inside EXISTS only",
+            remedy="Join what it computes: … JOIN (SELECT person_id, AVG(cost) AS mean FROM … GROUP BY person_id) AS p "
+            "USING (person_id) WHERE cost > p.mean.",
+            position=position_of(node),
+        )
     return ConstructRefused(
         f"`{shown(node)}`: a row cannot be compared with what is computed from other rows",
         remedy="Ask for that by itself first, and write the number of its answer here; the two costs add up.",
@@ -76,14 +85,31 @@ def _computed(node: exp.Subquery) -> ConstructRefused:
     )
 
 
+def _outer_columns(select: exp.Select) -> list[exp.Column]:
+    own = {source.alias_or_name for source in select.find_all(exp.Table, exp.Subquery)}
+    return [column for column in select.find_all(exp.Column) if column.table and column.table not in own]
+
+
 def _unknown(node: exp.Expr) -> ConstructRefused:
-    name = node.name if isinstance(node, exp.Anonymous) else node.key.upper()
+    name = node.sql_name() if isinstance(node, exp.Func) else node.key.upper()
     what = "function" if isinstance(node, exp.Func) else "construct"
     return ConstructRefused(
         f"`{shown(node)}`: the {what} {name} is not on the allow-list",
-        remedy="docs/sql.md lists the functions and constructs that may be written.",
+        remedy=_REMEDIES.get(type(node), "docs/sql.md lists the functions and constructs that may be written."),
         position=position_of(node),
     )
+
+
+_A_DAY = "Write the day out, for example DATE '2024-06-30': a query means the same whenever it is asked."
+_REMEDIES: dict[type[exp.Expr], str] = {
+    exp.CurrentDate: _A_DAY,
+    exp.CurrentTimestamp: _A_DAY,
+    exp.Glob: "Write LIKE, in which % stands for any text and _ for one letter.",
+    exp.Interval: "An INTERVAL is added to a date: DATE '1998-12-01' - INTERVAL 90 DAY.",
+    exp.ToChar: "Write STRFTIME(x, '%Y-%m').",
+    exp.Nvl2: "Write CASE WHEN x IS NOT NULL THEN a ELSE b END.",
+    exp.WidthBucket: "Write FLOOR(x / width), or CASE WHEN x < 10 THEN … END.",
+}
 
 
 def rules() -> Mapping[type[exp.Expr], Rule]:
@@ -92,10 +118,25 @@ def rules() -> Mapping[type[exp.Expr], Rule]:
 
 def _collect() -> dict[type[exp.Expr], Rule]:
     # Imported here because the rules' modules name Reader in their signatures.
-    from privacy.expressions import arithmetic, by_name, comparisons, conditionals, containers, dates, literals, strings
+    from privacy.expressions import (
+        arithmetic,
+        by_name,
+        casts,
+        comparisons,
+        conditionals,
+        containers,
+        dates,
+        joined_texts,
+        literals,
+        moved_dates,
+        patterns,
+        powers,
+        strings,
+    )
 
     found: dict[type[exp.Expr], Rule] = {}
-    for module in (literals, arithmetic, comparisons, conditionals, containers, dates, strings, by_name):
+    numbers, days, texts = (arithmetic, powers), (dates, moved_dates), (strings, joined_texts, patterns)
+    for module in (literals, casts, *numbers, comparisons, conditionals, containers, *days, *texts, by_name):
         found |= module.RULES
     return found
 

@@ -96,7 +96,8 @@ class Memberships:
         where = query.args.get("where")
         parts = [part for on in (*more, where.this if where else None) for part in conjuncts_of(on)]
         inner = {relation.first.alias, *(join.source.alias for join in relation.joins)}
-        if any(_is_own(part.unnest(), relation.reader, inner) for part in parts):
+        # What every row is tested against is the same where all of it is public.
+        if relation.owner is None or any(_is_own(part.unnest(), relation.reader, inner) for part in parts):
             return Reading(exp.Exists(this=relation.query({"one": exp.Literal.number(1)})), Facts("BOOLEAN"))
         raise _not_of_the_unit(node)
 

@@ -1,4 +1,4 @@
-"""`public LEFT JOIN private`: rows of the public table that meet no private row.
+"""`public LEFT JOIN private`, `private RIGHT JOIN public`: rows of the public table that meet no private row.
 
 They belong to no unit. Aggregates over a column of the private table leave them out, because it is NULL there; then the
 join is the inner one, and which keys are answered comes from the catalog anyway.
@@ -19,12 +19,12 @@ def inner_where_equal(select: exp.Select, catalog: Catalog) -> exp.Select:
     After:  `SELECT h.city, COUNT(v.cost) FROM hospitals AS h JOIN visits AS v ON … GROUP BY h.city`
     """
     joins, from_ = select.args.get("joins", []), select.args.get("from_")
-    if len(joins) != 1 or joins[0].side != "LEFT" or from_ is None:
+    if len(joins) != 1 or joins[0].side not in ("LEFT", "RIGHT") or from_ is None:
         return select
-    joined = joins[0].this
-    if from_.this.name not in catalog.public_tables or joined.name in catalog.public_tables:
+    kept, other = (from_.this, joins[0].this) if joins[0].side == "LEFT" else (joins[0].this, from_.this)
+    if kept.name not in catalog.public_tables or other.name in catalog.public_tables:
         return select
-    if not _leaves_out_empty(select, joined.alias_or_name):
+    if not _leaves_out_empty(select, other.alias_or_name):
         return select
     changed = select.copy()
     changed.args["joins"][0].set("side", None)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from sqlglot import exp
 
-from privacy.positions import position_of
+from privacy.positions import WRITTEN, name_is_written, position_of, shown
 
 Place = Callable[[exp.Expr], "exp.Column | None"]
 
@@ -35,9 +35,11 @@ def own_parts(node: exp.Expr) -> Iterator[exp.Expr]:
 
 
 def column_at(name: str, table: str, node: exp.Expr) -> exp.Column:
-    """Column `name` of `table`, standing where `node` stood."""
+    """Column `name` of `table`, standing where `node` stood; messages show it as it was written."""
     column = exp.column(name, table=table)
     where = position_of(node)
     if where is not None:
         column.this.meta.update(line=where.line, col=where.column, start=0, end=0)
+    if not name_is_written(table):
+        column.this.meta[WRITTEN] = shown(node)
     return column

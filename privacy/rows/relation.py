@@ -14,6 +14,7 @@ from privacy.expressions import Facts, Reader, Reading
 from privacy.expressions.comparisons import condition
 from privacy.expressions.reader import Resolve
 from privacy.positions import position_of, shown
+from privacy.rows.held import Held, Place, held, within
 from privacy.rows.limits import Equality, Member, limits
 from privacy.rows.placing import column_at
 from privacy.rows.source import (
@@ -121,15 +122,20 @@ class Relation:
             return SourceColumn(Facts("VARCHAR"), fixed=True)
         return self.source(node.table).columns[node.name]
 
-    def facts(self, node: exp.Expr) -> Facts:
-        """What is known of an expression in total form."""
+    @property
+    def total_reader(self) -> Reader:
+        """Reads expressions in total form."""
         optional = {join.source.alias for join in self.joins if join.optional}
 
         def resolve(column: exp.Column) -> Reading:
             known = self.column(column).facts
             return Reading(column, known.or_null() if column.table in optional else known)
 
-        return Reader(resolve, subquery=lambda test: Reading(test, Facts("BOOLEAN"))).read(node).facts
+        return Reader(resolve, subquery=lambda test: Reading(test, Facts("BOOLEAN")))
+
+    def facts(self, node: exp.Expr) -> Facts:
+        """What is known of an expression in total form."""
+        return self.total_reader.read(node).facts
 
     def is_fixed(self, node: exp.Expr) -> bool:
         """Whether an expression in total form has the same value in all rows of a unit at one node."""
@@ -219,6 +225,7 @@ class _Joiner:
         self._members: list[Member] = []
         self._optional: set[str] = set()
         self._fixed: set[str] = set()
+        self._held: dict[Place, Held] = {}
         self._memberships = Memberships(context, self._resolve)
         self._outer = outer
         self._reader = Reader(self._resolve, subquery=self._memberships.reading)
@@ -245,6 +252,7 @@ class _Joiner:
             joins.append(joined)
         conditions = [condition(self._reader, part).sql for part in self._pool]
         conditions += [self._memberships.joined(node) for node in self._tests]
+        self._held = held(self._pool, self._reader.read)  # not before: WHERE itself looks at all rows
         if owner is not None and self._members:
             max_rows, max_groups = limits(self._members, everywhere)
             owner = replace(owner, max_rows=max_rows, max_groups=max_groups) if owner.rows is None else owner
@@ -294,9 +302,12 @@ class _Joiner:
             context.private.setdefault(node.name)
             limits = {"max_rows": context.max_rows, "max_groups": context.max_groups}
             return private_source(node.name, table, context.catalog, alias, **limits)
+        listed = (
+            "Join VALUES to the answer of a sub-query, or write CASE kind WHEN 'test' THEN 1 … END beside the rows."
+        )
         raise ConstructRefused(
             f"`{shown(node)}`: only tables of the catalog may be read",
-            remedy=f"Tables are {', '.join(context.catalog.tables)}.",
+            remedy=listed if isinstance(node, exp.Values) else f"Tables are {', '.join(context.catalog.tables)}.",
             position=position_of(node),
         )
 
@@ -396,7 +407,9 @@ class _Joiner:
         return sides is not None and all(is_unit(self._reader.read(side)) for side in sides)
 
     def _resolve(self, node: exp.Column) -> Reading:
-        return _known(node, self._sources, self._optional, self._outer)
+        reading = _known(node, self._sources, self._optional, self._outer)
+        left = self._held.get((node.table, node.name))
+        return within(reading, left) if left is not None else reading
 
 
 def _equalities(parts: Iterable[exp.Expr]) -> list[Equality]:

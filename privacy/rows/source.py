@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 UNIT = "_unit"  # the column of a sub-query that holds the unit's identifier
 LARGEST_LIMIT = 1_000_000
-_PROVINCE_TABLE = "<province>"  # no identifier of a query can be this
+PROVINCE_TABLE = "<province>"  # no identifier of a query can be this
 
 
 @dataclass(frozen=True)
@@ -150,11 +150,11 @@ def sources_of(select: exp.Select) -> list[exp.Expr]:
 
 def province_column() -> exp.Column:
     """The pseudo-column `province`, in any sub-query: `in_province` puts the node's name there."""
-    return exp.column(PROVINCE, table=_PROVINCE_TABLE)
+    return exp.column(PROVINCE, table=PROVINCE_TABLE)
 
 
 def is_province(node: exp.Expr) -> bool:
-    return isinstance(node, exp.Column) and node.table == _PROVINCE_TABLE
+    return isinstance(node, exp.Column) and node.table == PROVINCE_TABLE
 
 
 def in_province(node: exp.Expr, province: str) -> exp.Expr:

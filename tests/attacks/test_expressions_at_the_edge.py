@@ -134,14 +134,19 @@ def _expressions() -> st.SearchStrategy[str]:
     return st.recursive(leaves, _combined, max_leaves=6)
 
 
+_FUNCTIONS = ("ABS", "ROUND", "FLOOR", "CEIL", "TRUNC", "LN", "LOG", "LOG2", "SQRT", "EXP", "SIGN", "-")
+
+
 def _combined(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     operators = st.sampled_from(["+", "-", "*", "/", "//", "%"])
     return st.one_of(
         st.tuples(inner, operators, inner).map(lambda t: f"({t[0]} {t[1]} {t[2]})"),
-        st.tuples(st.sampled_from(["ABS", "ROUND", "FLOOR", "CEIL", "LN", "SQRT", "-"]), inner).map(
-            lambda t: f"({t[0]}({t[1]}))"
+        st.tuples(st.sampled_from(_FUNCTIONS), inner).map(lambda t: f"({t[0]}({t[1]}))"),
+        st.tuples(inner, st.sampled_from(["2", "3", "-1", "0.5", "age"])).map(lambda t: f"POWER({t[0]}, {t[1]})"),
+        st.sampled_from(
+            ["day - DATE '2023-06-01'", "YEAR(day - INTERVAL 3 MONTH)", "DATE_DIFF('day', day, day + age)"]
         ),
-        st.tuples(inner, st.integers(0, 9)).map(lambda t: f"ROUND({t[0]}, {t[1]})"),
+        st.tuples(inner, st.integers(-9, 9)).map(lambda t: f"ROUND({t[0]}, {t[1]})"),
         st.tuples(st.sampled_from(["LEAST", "GREATEST", "COALESCE", "NULLIF"]), inner, inner).map(
             lambda t: f"{t[0]}({t[1]}, {t[2]})"
         ),

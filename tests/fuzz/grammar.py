@@ -37,6 +37,14 @@ _VISITS = (
         "GREATEST(age, 40)",
         "CASE WHEN sex = 'F' THEN cost ELSE 0 END",
         "COALESCE(age, 0)",
+        "POWER(age, 2)",
+        "LN(cost + 1)",
+        "SIGN(cost - 500)",
+        "ROUND(cost, -2)",
+        "DATE '2024-12-31' - visit_date",
+        "DATE_PART('month', visit_date + INTERVAL 15 DAY)",
+        "STRPOS(kind, 'p')",
+        "GREATEST(LEAST(RIGHT(hospital, 2)::INTEGER, 9), 0)",
     ),
     (
         "kind",
@@ -46,6 +54,15 @@ _VISITS = (
         "kind = 'test'",
         "CASE WHEN age > 60 THEN 'old' ELSE kind END",
         "province",
+        "CONCAT(sex, '/', age // 30)",
+        "REPLACE(kind, 'patient', '')",
+        "STRFTIME(visit_date, '%Y-%m')",
+        "FLOOR(cost / 250)",
+        "ROUND(cost / 300)::INTEGER",
+        "REGEXP_EXTRACT(hospital, '[A-Z]+')",
+        "hospital[1:2]",
+        "LPAD(MONTH(visit_date)::VARCHAR, 2, '0')",
+        "(DATE_TRUNC('quarter', visit_date) - INTERVAL 1 MONTH)::VARCHAR",
     ),
 )
 
@@ -70,6 +87,11 @@ def _visits_conditions(prefix: str = "") -> Sql:
             column.__add__
         ),
         st.just(f"{column}sex = 'F'"),
+        st.just(f"{column}hospital ~ '^(SH|AH)0[1-3]$'"),
+        st.just(f"{column}visit_date + 30 < DATE '2024-03-01'"),
+        st.just(f"({column}kind, {column}sex) IN (('test', 'F'), ('inpatient', 'M'))"),
+        st.just(f"YEAR({column}visit_date) = '2024'"),
+        st.just(f"{column}hospital GLOB 'SH*'"),
         st.just(f"{column}age IS NOT NULL"),
     )
     joined = st.tuples(simple, st.sampled_from(["AND", "OR"]), simple).map(lambda t: f"({t[0]} {t[1]} {t[2]})")
@@ -168,6 +190,8 @@ def _aggregates(rows: Rows) -> Sql:
         st.sampled_from(rows.keys).map(lambda key: f"COUNT(DISTINCT {key})"),
         st.sampled_from(rows.keys).map(lambda key: f"CARDINALITY(HISTOGRAM({key}))"),
         number.map(lambda x: f"HISTOGRAM({x}, [20, 400])[400]"),
+        number.map(lambda x: f"MEAN({x})"),
+        number.map(lambda x: f"REGR_COUNT({x}, {rows.numbers[0]})"),
     )
     filtered = st.tuples(st.sampled_from(["COUNT(*)", f"SUM({rows.numbers[0]})"]), number).map(
         lambda t: f"{t[0]} FILTER (WHERE {t[1]} > 20)"
@@ -206,6 +230,10 @@ def _around() -> Sql:
             "SELECT SUM(n) AS a, AVG(c) AS b, MAX(n) AS m FROM ({}) AS t",
             "SELECT kind, n, n * 1.0 / SUM(n) OVER () AS share FROM ({}) AS t",
             "SELECT kind, SUM(n) OVER (ORDER BY kind) AS so_far FROM ({}) AS t ORDER BY kind",
+            "SELECT kind, SUM(n) OVER w AS so_far FROM ({}) AS t WINDOW w AS (ORDER BY kind) ORDER BY ALL",
+            "SELECT MAX(COLUMNS(* EXCLUDE (kind))) FROM ({}) AS t",
+            "WITH t AS ({}) UNPIVOT t ON n, c INTO NAME what VALUE v",
+            "SELECT w.label, t.n FROM ({}) AS t JOIN (VALUES ('test', 'T'), ('checkup', 'C')) AS w(kind, label) USING (kind)",
             "SELECT kind = 'test' AS test, SUM(n) AS n FROM ({}) AS t GROUP BY test",
             "SELECT kind, n - (SELECT COUNT(*) FROM residents) AS d FROM ({}) AS t",
             "WITH t AS ({}) SELECT a.kind, a.n + b.n AS twice FROM t AS a JOIN t AS b ON a.kind = b.kind",

@@ -64,4 +64,6 @@ class Region:
             for province, blocks in plan.asked.items()
         }
         done = computed(self.rest, plan, releases, seed=1, timeout_s=60)
-        return Answered(done.rows.to_pandas(), done.bars.standard_errors.to_pandas(), (*plan.notes, *done.notes))
+        return Answered(
+            done.rows.to_pandas(date_as_object=False), done.bars.standard_errors.to_pandas(), (*plan.notes, *done.notes)
+        )

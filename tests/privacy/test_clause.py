@@ -65,7 +65,10 @@ def test_the_options_may_be_missing() -> None:
         ),
         (f"({_with('epsilon = 0.5')})", f"(SELECT {REST})"),
         (f"FROM visits {_with('epsilon = 0.5', 'COUNT(*)')}", "SELECT COUNT(*) FROM visits"),
-        (_with("epsilon = 0.5", "* FROM (PIVOT (SELECT kind, sex, COUNT(*) AS n FROM visits GROUP BY ALL) ON sex IN ('F', 'M') USING SUM(n))"), ""),
+        (
+            _with("epsilon = 0.5", "* FROM (PIVOT (SELECT kind, sex, COUNT(*) AS n FROM visits GROUP BY ALL) ON sex IN ('F', 'M') USING SUM(n))"),
+            "SELECT * FROM (PIVOT (SELECT kind, sex, COUNT(*) AS n FROM visits GROUP BY ALL) ON sex IN ('F', 'M') USING SUM(n))",
+        ),
     ],
 )  # fmt: skip
 def test_it_is_about_all_blocks_together(written: str, plain: str) -> None:

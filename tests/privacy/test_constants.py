@@ -65,12 +65,11 @@ def test_intervals_add_up() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "day + INTERVAL 1 DAY",
+        "day + INTERVAL 9999 YEAR",
         "DATE '2024-01-01' + INTERVAL 1 HOUR",
-        "DATE '2024-13-01' + INTERVAL 1 DAY",
         "DATE '2024-01-01' - INTERVAL 3000 YEAR",
         "DATE '2024-01-01' + INTERVAL 99999999999999999999 DAY",
-        "INTERVAL 1 DAY + DATE '2024-01-01'",
+        "INTERVAL 1 DAY - DATE '2024-01-01'",
         "DATE '2024-01-01' * INTERVAL 1 DAY",
         "INTERVAL 1 DAY + INTERVAL 1 DAY",
     ],
