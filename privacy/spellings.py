@@ -176,29 +176,6 @@ def _bucket(node: exp.Expr) -> exp.Expr | None:
     return exp.cast(exp.TimestampTrunc(this=node.expression, unit=unit), "DATE", copy=False)
 
 
-def _letters(node: exp.Expr) -> exp.Expr | None:
-    """`x[1]` and `x[1:2]` of a text; sqlglot counts a single place from 0."""
-    if len(node.expressions) != 1:
-        return None
-    inner, place = node.this, node.expressions[0]
-    if isinstance(place, exp.Literal) and place.is_int:
-        first, last = int(place.name) + 1, int(place.name) + 1
-    elif isinstance(place, exp.Slice) and place.args.get("step") is None:
-        ends = [place.this, place.expression]
-        if not all(end is None or (isinstance(end, exp.Literal) and end.is_int) for end in ends):
-            return None
-        first = int(ends[0].name) if ends[0] is not None else 1
-        last = int(ends[1].name) if ends[1] is not None else 0
-        if ends[1] is not None and (last < first or first < 1):
-            return None
-    else:
-        return None
-    part = exp.Substring(this=inner, start=exp.Literal.number(first))
-    if last:
-        part.set("length", exp.Literal.number(last - first + 1))
-    return part
-
-
 def _membership(node: exp.Expr) -> exp.Expr | None:
     """`(a, b) IN ((1, 2), (3, 4))`."""
     if not isinstance(node.this, exp.Tuple) or _is_large(node.this) or len(node.expressions) > _MOST_PARTS:
@@ -311,7 +288,6 @@ _FORMS: dict[type[exp.Expr], Spelled] = {
     exp.DateFromParts: _day,
     exp.DateBin: _bucket,
     exp.ToDays: lambda node: exp.Interval(this=node.this, unit=exp.var("DAY")),
-    exp.Bracket: _letters,
     exp.Fetch: _limit,
     exp.Glob: _like,
     exp.CTE: _common_table,
