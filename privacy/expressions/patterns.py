@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
@@ -31,6 +32,8 @@ _UNKNOWN = re.compile(
     r"|\{(?!\d+(,\d*)?\})"  # a brace that is no count
     r"|\[\[|\[:|&&|--|~~|\|\|"  # classes of classes, and what Python warns of
 )
+_TOKENS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.", re.DOTALL)  # escapes and classes whole
+_REPEATS = ("*", "+", "{")
 _COUNTS = re.compile(r"\{(\d+)(?:,(\d*))?\}")
 
 
@@ -104,7 +107,7 @@ def _pattern(node: exp.Expr) -> exp.Expr:
     """
     literal = text_literal(node, node.args.get("expression"))
     pattern = literal.name
-    if len(pattern) > _LONGEST or _UNKNOWN.search(pattern) or not _compiles(pattern):
+    if len(pattern) > _LONGEST or _UNKNOWN.search(pattern) or not _compiles(pattern) or _repeats_repetitions(pattern):
         raise _unknown(node)
     counts = [max(int(low), int(high or 0)) for low, high in _COUNTS.findall(pattern)]
     if math.prod(max(1, count) for count in counts) > _MOST_REPEATS:
@@ -122,6 +125,23 @@ def _compiles(pattern: str) -> bool:
     return True
 
 
+def _repeats_repetitions(pattern: str) -> bool:
+    """Whether a repeated group has a repetition in it, `(a+)+`: engines that backtrack may take exponential time."""
+    inside = [False]  # for each group that is open, whether a repetition was seen in it
+    tokens = _TOKENS.findall(pattern)
+    for token, following in pairwise([*tokens, ""]):
+        if token == "(":
+            inside.append(False)
+        elif token == ")":
+            repetitive = inside.pop()
+            if repetitive and following in _REPEATS:
+                return True
+            inside[-1] |= repetitive
+        elif token in _REPEATS:
+            inside[-1] = True
+    return False
+
+
 def _flag(node: exp.Expr, flag: exp.Expr, known: str) -> exp.Expr:
     literal = text_literal(node, flag)
     if not set(literal.name) <= set(known):
@@ -132,7 +152,8 @@ def _flag(node: exp.Expr, flag: exp.Expr, known: str) -> exp.Expr:
 def _unknown(node: exp.Expr) -> ConstructRefused:
     return ConstructRefused(
         f"`{shown(node)}`: this form of a pattern is not known here",
-        remedy="Write a literal pattern of letters, [classes], (groups), |, *, +, ?, {2,3}, ^ and $, or LIKE 'A%'.",
+        remedy="Write a literal pattern of letters, [classes], (groups), |, *, +, ?, {2,3}, ^ and $, with no repetition "
+        "inside a repeated group, or LIKE 'A%'.",
         position=position_of(node),
     )
 

@@ -340,3 +340,26 @@ def test_identifiers_may_be_compared_and_nothing_else() -> None:
             read(leak)
     with pytest.raises(RowsRefused):
         reader.value(exp.column("id"))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "repeats"),
+    [
+        ("(a+)+$", True),
+        ("((ab)*c)+", True),
+        ("(a{2}|b)*", True),
+        (r"(\+a)+", False),
+        ("([*+]a)+", False),
+        ("([]*]a)+", False),
+        ("(a|b)+(c+)?", False),
+        ("^[A-Z]{2}(0|1)*[0-9]+$", False),
+    ],
+)
+def test_repetitions_are_not_repeated(pattern: str, repeats: bool) -> None:
+    """Some engines would take exponential time for a long text of one person."""
+    node = exp.RegexpLike(this=exp.column("code"), expression=exp.Literal.string(pattern))
+    if repeats:
+        with pytest.raises(ConstructRefused, match="form of a pattern"):
+            READER.read(node)
+    else:
+        READER.read(node)
