@@ -152,8 +152,8 @@ def _flag(node: exp.Expr, flag: exp.Expr, known: str) -> exp.Expr:
 def _unknown(node: exp.Expr) -> ConstructRefused:
     return ConstructRefused(
         f"`{shown(node)}`: this form of a pattern is not known here",
-        remedy="Write a literal pattern of letters, [classes], (groups), |, *, +, ?, {2,3}, ^ and $, with no repetition "
-        "inside a repeated group, or LIKE 'A%'.",
+        remedy="Write a literal pattern of letters, [classes], (groups), |, *, +, ?, {2,3}, ^ and $, no repetition "
+        "inside a repeated group; or LIKE 'A%'.",
         position=position_of(node),
     )
 
