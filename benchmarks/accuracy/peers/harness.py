@@ -30,7 +30,7 @@ Prepare = Callable[[dict[str, Any]], Query]  # of a case
 
 
 def run(package: str, open_peer: Callable[[dict[str, Any]], Prepare]) -> None:
-    """Read the task that argv names. Answer its cases into the file that argv names second, or serve the first of them."""
+    """Read the task that argv names. Answer its cases into the file that argv names second, or serve the first."""
     task = json.loads(Path(sys.argv[1]).read_text())
     engine = f"{package} {version(package)}"
     if len(sys.argv) == 2:

@@ -1,11 +1,11 @@
 """OpenDP's Context over Polars. Runs in its own environment: `python opendp_polars.py TASK [ANSWERS]`.
 
-Limits: `Bound(by=[key], per_group=2, num_groups=3)`, the same as ours, as a fact of the table, so nothing is truncated.
+Limits: `Bound(by=[key], per_group=2, num_groups=3)`, the same as ours, as a fact of the table: nothing is truncated.
 To enforce them (`enforce_limits`), rows are sampled in each group and the first groups kept: a sample of groups fails
-with a single key, and it keeps one group less than asked. Keys are given (`with_keys`). Numbers are whole steps of their
-grid, because its noise on floating-point sums takes seconds a cell. An average beside others is the quotient of its sum
-and count; budgets are split evenly, as it does by itself. Mechanism: of Laplace (ε) and Gaussian (ρ) the one with less
-noise for so many measures: Laplace in all.
+with a single key, and it keeps one group less than asked. Keys are given (`with_keys`). Numbers are whole steps of
+their grid, because its noise on floating-point sums takes seconds a cell. An average beside others is the quotient of
+its sum and count; budgets are split evenly, as it does by itself. Mechanism: of Laplace (ε) and Gaussian (ρ) the one
+with less noise for so many measures: Laplace in all.
 """
 
 from __future__ import annotations

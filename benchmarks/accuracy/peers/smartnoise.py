@@ -3,10 +3,10 @@
 Engine: SQLite with the rows in memory, which is what its reader of data frames makes of them for each frame.
 Limits: `max_ids` rows a person in all (it knows no limit by group); at 2 rows in each of 3 groups that is 6. Its noise
 is for 6 rows, as ours is. `row_privacy` and `censor_dims` are off; keys are those of the table. For further releases
-the exact sums are computed once and handed in (`pre_aggregated`), as its API provides, which is exact where nobody has more
-rows than the limit. Budget: `Privacy.epsilon` is for each sum it releases; it is set such that `get_privacy_cost` says
-the whole is ε. COUNT is written COUNT(cost) beside measures of cost (no cost is NULL), because then it releases one
-count for both.
+the exact sums are computed once and handed in (`pre_aggregated`), as its API provides; that is exact where nobody has
+more rows than the limit. Budget: `Privacy.epsilon` is for each sum it releases; it is set such that `get_privacy_cost`
+says the whole is ε. COUNT is written COUNT(cost) beside measures of cost (no cost is NULL), because then it releases
+one count for both.
 """
 
 from __future__ import annotations
