@@ -9,8 +9,11 @@ from rich.console import Console
 
 from benchmarks import bounded, noise, overhead, planning, report, visits
 from benchmarks.accuracy import compare, views
+from benchmarks.peers import compare as peers
+from benchmarks.peers import plot as peers_plot
+from benchmarks.peers import views as peers_views
 
-CONSOLE_COLUMNS = 130
+CONSOLE_COLUMNS, WIDE_COLUMNS = 130, 180
 
 
 def main() -> None:
@@ -33,6 +36,10 @@ def main() -> None:
     compared = compare.measure()
     views.write(compared, given.results)
     views.show(compared, Console(width=CONSOLE_COLUMNS))
+    timed = peers.measure(rows=given.visits // 10, rounds=3)
+    peers_views.write(timed, given.results)
+    peers_plot.draw(timed, given.results)
+    peers_views.show(timed, Console(width=WIDE_COLUMNS))
 
 
 if __name__ == "__main__":

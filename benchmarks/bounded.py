@@ -100,6 +100,16 @@ keys = [["kind"]]
 """
 
 
+COORDINATOR = """
+catalog = "catalog.toml"
+listen = "127.0.0.1:0"
+deadline_s = 600
+
+[nodes]
+east = "127.0.0.1:1"
+"""
+
+
 @dataclass(frozen=True)
 class Query:
     """What weir is asked, and the same without any protection."""
@@ -136,7 +146,7 @@ def measure(*, rows: int, rounds: int, build: Path = BUILD) -> Section:
     """
     before = machine.load()
     data = build / f"bounded-{rows}"
-    _generate(data, rows)
+    generate(data, rows)
     with TemporaryDirectory() as folder, ExitStack() as held:
         prepared, live = (Path(folder) / name for name in ("prepared", "live"))
         # Without sums, looking for persons with many rows pays where most have few: here all of them have many.
@@ -163,7 +173,8 @@ def measure(*, rows: int, rounds: int, build: Path = BUILD) -> Section:
     )
 
 
-def _generate(data: Path, rows: int) -> None:
+def generate(data: Path, rows: int) -> None:
+    """visits.parquet and people.parquet in `data`, where they are missing."""
     if (data / "people.parquet").exists():  # written last
         return
     shutil.rmtree(data, ignore_errors=True)
@@ -188,9 +199,7 @@ def _federation(folder: Path, data: Path, node: str) -> None:
     (folder / "data").symlink_to(data.resolve(), target_is_directory=True)
     (folder / "catalog.toml").write_text(CATALOG, encoding="utf-8")
     (folder / "nodes" / "east.toml").write_text(node)
-    (folder / "coordinator.toml").write_text(
-        'catalog = "catalog.toml"\nlisten = "127.0.0.1:0"\ndeadline_s = 600\n\n[nodes]\neast = "127.0.0.1:1"\n'
-    )
+    (folder / "coordinator.toml").write_text(COORDINATOR)
 
 
 def _plain(data: Path) -> duckdb.DuckDBPyConnection:

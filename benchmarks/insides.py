@@ -19,10 +19,9 @@ from coordinator.above import computed, rehearse
 from coordinator.merge import merge
 from coordinator.rest import RestEngine
 from node.config import load_config
-from node.engine import Engine
 from node.guard import Asked
 from node.release import Releases
-from node.serve import open_ledger, open_releases
+from node.serve import open_engine, open_ledger, open_releases
 from privacy.error_bars import seed_of
 from privacy.fragment import MERGED, Plan
 from privacy.noise import noisy
@@ -38,7 +37,7 @@ def node_parts(federation: Path, queries: Mapping[str, str], epsilon: float, rou
     """Prepare and Release of fresh questions at one node, and what of them is planning, ledger, engine and noise."""
     config = load_config(sorted((federation / "nodes").glob("*.toml"))[0])
     planner, fresh = Planner(config.catalog), itertools.count(5_000_000)  # the daemons' ledger has none of these
-    with closing(open_ledger(config)) as ledger, closing(Engine.open(config)) as engine:
+    with closing(open_ledger(config)) as ledger, closing(open_engine(config)) as engine:
         spent: Spent = defaultdict(float)
         releases = _watched(open_releases(config, ledger, engine), spent)
         taken: dict[str, list[float]] = {}

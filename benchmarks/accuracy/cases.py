@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,40 @@ HIGHEST_COST, HIGHEST_AGE = 1000, 100
 KINDS = ("outpatient", "inpatient", "emergency", "checkup", "test")
 HOSPITALS = tuple(f"{letters}{number:02}" for letters in ("SH", "JS", "ZJ", "AH") for number in range(1, 6))
 KEYS = {"kind": KINDS, "hospital": HOSPITALS}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A column of numbers from 0 to `highest` in steps of `grid`; integers where that is 1."""
+
+    highest: int
+    grid: float
+
+    @property
+    def sql_type(self) -> str:
+        return "INTEGER" if self.grid == 1 else "DOUBLE"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A table as every engine is told of it: whose the rows are, keys with their values, bounds, limits."""
+
+    name: str
+    unit: str
+    keys: Mapping[str, tuple[str, ...]]
+    measures: Mapping[str, Measure]
+    max_rows: int
+    max_groups: int
+
+
+VISITS = Subject(
+    "visits",
+    "person_id",
+    KEYS,
+    {"cost": Measure(HIGHEST_COST, 0.01), "age": Measure(HIGHEST_AGE, 1)},
+    MAX_ROWS,
+    MAX_GROUPS,
+)
 
 
 @dataclass(frozen=True)
@@ -36,11 +71,12 @@ class Case:
     name: str
     key: str
     columns: tuple[Column, ...]
+    table: str = VISITS.name
 
     @property
     def sql(self) -> str:
         shown = ", ".join(f"{column.sql} AS {column.name}" for column in self.columns)
-        return f"SELECT {self.key}, {shown} FROM visits GROUP BY {self.key} ORDER BY {self.key}"
+        return f"SELECT {self.key}, {shown} FROM {self.table} GROUP BY {self.key} ORDER BY {self.key}"
 
     @property
     def is_multi_measure(self) -> bool:

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.accuracy.cases import (
-    CASES,
-    DELTA,
-    EPSILON,
-    HIGHEST_AGE,
-    HIGHEST_COST,
-    KEYS,
-    MAX_GROUPS,
-    MAX_ROWS,
-)
+from benchmarks.accuracy.cases import CASES, DELTA, EPSILON, VISITS, Case, Subject
 from privacy.accounting import zcdp_rho
 
 
@@ -40,21 +32,38 @@ class Answers:
     cases: dict[str, Releases]
 
 
-def task(table: Path, rows: int, *, repetitions: int, seconds_per_case: float) -> dict[str, Any]:
-    """The same for every peer."""
+def task(
+    table: Path,
+    rows: int,
+    *,
+    repetitions: int,
+    seconds_per_case: float,
+    subject: Subject = VISITS,
+    cases: Sequence[Case] = CASES,
+    enforce_limits: bool = False,
+) -> dict[str, Any]:
+    """The same for every peer.
+
+    Args:
+        enforce_limits: by a peer that can also be told, as a fact, that all rows are within them.
+    """
     return {
         "table": str(table),
+        "name": subject.name,
+        "unit": subject.unit,
         "rows": rows,
         "epsilon": EPSILON,
         "delta": DELTA,
         "rho": zcdp_rho(EPSILON, DELTA),
-        "max_rows": MAX_ROWS,
-        "max_groups": MAX_GROUPS,
-        "highest": {"cost": HIGHEST_COST, "age": HIGHEST_AGE},
-        "keys": {key: sorted(values) for key, values in KEYS.items()},
+        "max_rows": subject.max_rows,
+        "max_groups": subject.max_groups,
+        "enforce_limits": enforce_limits,
+        "highest": {name: measure.highest for name, measure in subject.measures.items()},
+        "grid": {name: measure.grid for name, measure in subject.measures.items()},
+        "keys": {key: sorted(values) for key, values in subject.keys.items()},
         "repetitions": repetitions,
         "seconds_per_case": seconds_per_case,
-        "cases": [{**asdict(case), "sql": case.sql} for case in CASES],
+        "cases": [{**asdict(case), "sql": case.sql} for case in cases],
     }
 
 

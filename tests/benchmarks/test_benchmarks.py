@@ -2,12 +2,18 @@
 
 import io
 import json
+import sys
 from pathlib import Path
 
+import duckdb
 import pytest
 from rich.console import Console
 
 from benchmarks import bounded, noise, overhead, planning, report, visits
+from benchmarks.accuracy.cases import Subject
+from benchmarks.accuracy.environments import HERE
+from benchmarks.peers import compare, plot, sides, views
+from benchmarks.peers.tables import TABLES, PeerTable
 from benchmarks.report import Section
 from benchmarks.samples import Sample, in_turn
 from tests.federation.corpus_federation import CORPUS
@@ -50,6 +56,65 @@ def test_visits(tmp_path: Path) -> None:
 def test_bounded(tmp_path: Path) -> None:
     figures = _checked(bounded.measure(rows=1_000, rounds=1, build=tmp_path / "build"), tmp_path)
     assert {f"{query.name}: prepared over plain" for query in bounded.QUERIES} <= figures.keys()
+
+
+def test_peers(tmp_path: Path) -> None:
+    (table,) = (table for table in TABLES if table.title == "visits within limits")
+    compared = compare.measure(
+        rows=20_000, rounds=2, peers=(), tables=[table], seconds_of_errors=0.2, build=tmp_path / "build"
+    )
+    views.write(compared, tmp_path)
+    plot.draw(compared, tmp_path)
+    (written,) = json.loads((tmp_path / "peers.json").read_text())["tables"]
+    assert set(written["sides"]) == {compare.PLAIN, compare.PREPARED, compare.LIVE}
+    prepared, live = (written["sides"][name] for name in (compare.PREPARED, compare.LIVE))
+    assert prepared["processor_s"]["by_process"].keys() == {"client", "coordinator", "node"}
+    assert live[f"time over {compare.PREPARED}"]["n"] == 2
+    assert all(error > 0 for error, _ in prepared["rmse"])
+    assert "<svg" in (tmp_path / "peers.svg").read_text()
+    assert f"{written['rows']:,} rows" in views.markdown(compared)
+
+
+@pytest.mark.parametrize("table", [table for table in TABLES if not table.enforced], ids=lambda table: table.title)
+def test_rows_of_peers_are_within_the_limits(table: PeerTable, tmp_path: Path) -> None:
+    """What goes beyond, engines drop differently, and errors would not compare."""
+    subject: Subject = table.subject
+    file = table.made(tmp_path, 20_000)
+    (key,), (measure,) = subject.keys, subject.measures
+    with duckdb.connect() as connection:
+        of_group = f"SELECT {subject.unit}, {key}, COUNT(*) AS n FROM '{file}' GROUP BY ALL"
+        most = connection.execute(
+            f"SELECT MAX(n), MAX(groups) FROM (SELECT MAX(n) AS n, COUNT(*) AS groups FROM ({of_group}) GROUP BY {subject.unit})"
+        ).fetchall()
+        keys = connection.execute(f"SELECT DISTINCT {key} FROM '{file}'").fetchall()
+        low, high = connection.execute(f"SELECT MIN({measure}), MAX({measure}) FROM '{file}'").fetchall()[0]
+    assert most[0][0] <= subject.max_rows
+    assert most[0][1] <= subject.max_groups
+    assert {found for (found,) in keys} <= set(subject.keys[key])
+    assert low >= 0
+    assert high <= subject.measures[measure].highest
+
+
+def test_a_peer_serves_until_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = """
+import sys
+sys.path.insert(0, %r)
+from harness import Query, run
+def prepare(case):
+    print("packages print what they like")
+    return Query(whole=lambda: [[case["answer"]]], again=lambda: [[1 / 0]])
+run("duckdb", lambda task: prepare)
+"""
+    (tmp_path / "peers").mkdir()
+    (tmp_path / "peers" / "stub.py").write_text(script % str(HERE / "peers"))
+    monkeypatch.setattr(sides, "HERE", tmp_path)
+    with sides.peer_side("stub", {"cases": [{"answer": 2.5}]}, python=lambda _: Path(sys.executable)) as peer:
+        assert peer.engine == f"duckdb {duckdb.__version__}"
+        reply = peer.whole()
+        assert reply.values == [[2.5]]
+        assert reply.seconds > 0
+        with pytest.raises(sides.SideError, match="ZeroDivisionError"):
+            peer.again()
 
 
 def test_planning(tmp_path: Path) -> None:

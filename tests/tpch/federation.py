@@ -16,13 +16,13 @@ PRIVATE = ("customer", "orders", "lineitem")
 PUBLIC = ("supplier", "part", "partsupp", "nation", "region")
 
 
-def generate(folder: Path) -> duckdb.DuckDBPyConnection:
+def generate(folder: Path, *, scale: str = SCALE) -> duckdb.DuckDBPyConnection:
     """A DuckDB over the tables as the generator made them, in `folder`.
 
     TPC-H's lineitem has no customer. Here each node's own view adds the order's, as `l_custkey`.
     """
     program = Path(sys.executable).parent / "tpchgen-cli"
-    made = [program, "parquet", "--scale-factor", SCALE, "--output-dir", folder, "--num-threads", "1", "--quiet"]
+    made = [program, "parquet", "--scale-factor", scale, "--output-dir", folder, "--num-threads", "1", "--quiet"]
     subprocess.run(made, check=True)
     connection = duckdb.connect(":memory:")
     for table in (*PUBLIC, "customer", "orders"):
