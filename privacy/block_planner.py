@@ -8,7 +8,6 @@ from sqlglot import exp
 
 from privacy.accounting import zcdp_epsilon, zcdp_rho
 from privacy.calibration import WITHIN, Spendable, calibrate, difficulty, important, predicted_error
-from privacy.canonical import canonical
 from privacy.catalog import Catalog
 from privacy.domains import Cells, Domains
 from privacy.errors import DomainRefused
@@ -16,9 +15,10 @@ from privacy.fragment import Block, Bounding, Fragment, Key, Measure, Mechanism
 from privacy.grouping import MAX_ROWS
 from privacy.levels import Groups, at_levels, choose_levels, groups_of
 from privacy.measures import MOST_LEAVES, RawMeasure
-from privacy.open_keys import check_open, count_units, most_groups, open_cells, open_form
+from privacy.open_keys import check_open, count_units, most_groups, open_cells
+from privacy.relation_texts import RelationTexts
 from privacy.request import Request
-from privacy.rows.source import in_province, is_province
+from privacy.rows.source import is_province
 from privacy.split import KeyColumn, Split, split
 from privacy.stability import choose_bounding
 from privacy.thresholds import DECIDES, choose_threshold
@@ -234,13 +234,14 @@ def _names_province(cut: Split) -> bool:
 def _fragments(fitted: Fitted, spendable: Spendable) -> dict[str, Fragment]:
     """With Laplace noise."""
     located = _names_province(fitted.cut)
+    relations = RelationTexts(fitted.cut)
     found: dict[str, Fragment] = {}
     for province in fitted.cells:
         twin = None if located else next(iter(found.values()), None)
         if twin is not None:
             found[province] = replace(twin, province=province)
         else:
-            found[province] = _fragment(fitted, province, spendable)
+            found[province] = _fragment(fitted, province, spendable, relations)
     return found
 
 
@@ -275,7 +276,7 @@ def _with_thresholds(fragments: dict[str, Fragment], cut: Split, request: Reques
     return found
 
 
-def _fragment(fitted: Fitted, province: str, spendable: Spendable) -> Fragment:
+def _fragment(fitted: Fitted, province: str, spendable: Spendable, relations: RelationTexts) -> Fragment:
     cut, cells = fitted.cut, fitted.cells[province]
     groups = cells.count if cells.listed else None
     bounding = choose_bounding(cut.relation, cut.keys, cells=groups)
@@ -284,7 +285,7 @@ def _fragment(fitted: Fitted, province: str, spendable: Spendable) -> Fragment:
         province=province,
         tables=cut.relation.tables,
         unit=cut.relation.owned.unit,
-        relation=_relation_sql(cut, province, bounding),
+        relation=relations.sql(province, bounding),
         keys=tuple(Key(key.name, key.reading.facts.type, key.label) for key in cut.keys),
         measures=calibrate(raws, bounding, importance, spendable, "laplace", alone=cut.decides),
         bounding=bounding,
@@ -297,19 +298,6 @@ def _fragment(fitted: Fitted, province: str, spendable: Spendable) -> Fragment:
 
 def _is_by_province(key: KeyColumn) -> bool:
     return is_province(key.reading.sql)
-
-
-def _relation_sql(cut: Split, province: str, bounding: Bounding) -> str:
-    items: dict[str, exp.Expr] = {}
-    # Without bounding nobody asks for the unit, unless units are counted that have several rows.
-    counted = cut.decides or any(measure.kind == "units" for measure in cut.measures)
-    if bounding.form != "none" or (counted and bounding.max_rows > 1):
-        items["u"] = cut.relation.unit
-    for key in cut.keys:
-        items[key.name] = open_form(key.reading.sql, key.reading.facts.type) if cut.decides else key.reading.sql
-    items |= {column.name: column.sql for column in cut.inputs}
-    query = cut.relation.query(items or {"one": exp.Literal.number(1)})
-    return canonical(in_province(query, province)).sql(dialect="duckdb", copy=False)
 
 
 def _notes(cut: Split, fragments: dict[str, Fragment]) -> tuple[str, ...]:

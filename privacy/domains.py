@@ -24,7 +24,7 @@ from privacy.rows.relation import Join, Relation
 from privacy.rows.source import Arm, Source, in_province, is_province
 
 _LARGEST_PRODUCT = 2_000_000  # combinations of values that are tried for keys that share columns
-_CACHED = 256
+_CACHED = 256  # lists of groups; more where one query has as many as there are provinces
 _TRUTH = "(VALUES (FALSE), (TRUE))"
 _TRUTH_OR_NULL = "(VALUES (FALSE), (TRUE), (NULL))"
 
@@ -163,7 +163,7 @@ class Domains:
         cells = Cells(table, found.num_rows, hashlib.sha256(content.encode()).hexdigest())
         with self._lock:
             self._cache[place] = cells
-            if len(self._cache) > _CACHED:
+            if len(self._cache) > max(_CACHED, 2 * len(self._catalog.region.provinces)):
                 self._cache.popitem(last=False)
         return cells
 
