@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -54,14 +55,14 @@ def load_config(path: Path, *, listen: str | None = None, nodes: dict[str, str] 
     catalog_toml = _read(catalog_path)
     catalog = parse_catalog(catalog_toml, source=catalog_path.name)
     overrides = nodes or {}
-    for province in file.nodes:
-        _check_province(province, catalog, source=_place(text, path, ("nodes", province)))
-    for province in overrides:
-        _check_province(province, catalog, source="argument --node")
+    for province in (*file.nodes, *overrides):
+        _check_province(province, catalog, source=_node_source(text, path, province, overrides))
     addresses = {
-        province: _checked(overrides[province], source="argument --node", served=True)
-        if province in overrides
-        else _checked(file.nodes[province], source=_place(text, path, ("nodes", province)), served=True)
+        province: _checked(
+            overrides[province] if province in overrides else file.nodes[province],
+            source=_node_source(text, path, province, overrides),
+            served=True,
+        )
         for province in catalog.region.provinces
         if province in overrides or province in file.nodes
     }
@@ -69,11 +70,14 @@ def load_config(path: Path, *, listen: str | None = None, nodes: dict[str, str] 
         raise ConfigError(
             f"{path.name}: no node is configured.", remedy='Write `province = "127.0.0.1:PORT"` below [nodes].'
         )
-    source = _place(text, path, ("listen",)) if listen is None else "argument --listen"
     return CoordinatorConfig(
         catalog=catalog,
         catalog_toml=catalog_toml,
-        listen=_checked(listen or file.listen, source=source, served=False),
+        listen=_checked(
+            listen or file.listen,
+            source=_in_file(text, path, ("listen",)) if listen is None else lambda: "argument --listen",
+            served=False,
+        ),
         deadline_s=file.deadline_s,
         nodes=addresses,
     )
@@ -88,26 +92,31 @@ def _read(path: Path) -> str:
         ) from None
 
 
-def _place(text: str, path: Path, key: tuple[str, ...]) -> str:
-    return f"{path.name}, line {line_of(text, key)}: `{'.'.join(key)}`"
+def _in_file(text: str, path: Path, key: tuple[str, ...]) -> Callable[[], str]:
+    # Only for a fault: to find the line reads the text up to each line, which 500 nodes must not be found by.
+    return lambda: f"{path.name}, line {line_of(text, key)}: `{'.'.join(key)}`"
 
 
-def _check_province(province: str, catalog: Catalog, *, source: str) -> None:
+def _node_source(text: str, path: Path, province: str, overrides: dict[str, str]) -> Callable[[], str]:
+    return (lambda: "argument --node") if province in overrides else _in_file(text, path, ("nodes", province))
+
+
+def _check_province(province: str, catalog: Catalog, *, source: Callable[[], str]) -> None:
     if province not in catalog.region.provinces:
         raise ConfigError(
-            f"{source}: {province!r} is no province of the catalog.",
+            f"{source()}: {province!r} is no province of the catalog.",
             remedy=f"The provinces are {', '.join(catalog.region.provinces)}.",
         )
 
 
-def _checked(address: str, *, source: str, served: bool) -> str:
+def _checked(address: str, *, source: Callable[[], str], served: bool) -> str:
     """`address` if it is a loopback HOST:PORT; `served` asks for a port that a daemon has, so not 0."""
     host, _, port = address.rpartition(":")
     if not (port.isascii() and port.isdigit()) or not (1 if served else 0) <= int(port) <= 65535:
-        raise ConfigError(f"{source}: {address!r} is no HOST:PORT.", remedy="Write it like 127.0.0.1:50061.")
+        raise ConfigError(f"{source()}: {address!r} is no HOST:PORT.", remedy="Write it like 127.0.0.1:50061.")
     if not _is_loopback(host.removeprefix("[").removesuffix("]")):
         raise ConfigError(
-            f"{source}: {address!r} is not a loopback address.",
+            f"{source()}: {address!r} is not a loopback address.",
             remedy="This version has no TLS yet and talks on loopback only: use 127.0.0.1:PORT.",
         )
     return address

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 MESSAGE_BYTES = 64 * 2**20
 RECONNECT_S = 2.0  # how long a broken connection may take to come back before a release is given up
+DOUBTED_S = 2.0  # a node that was late must first say who it is, within this: nobody waits long for it twice
 _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES),
     ("grpc.max_send_message_length", MESSAGE_BYTES),
     # A node that comes back is noticed within a second, not after gRPC's two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # How long one attempt to connect may take, whatever its name: 500 handshakes at once take a while.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.enable_http_proxy", 0),
 )
@@ -37,6 +39,10 @@ ReplyT = TypeVar("ReplyT")
 
 class _ConnectionBroke(UnavailableError):
     """No answer at all: whether the node acted is not known."""
+
+
+class _Late(UnavailableError):
+    """No answer in time."""
 
 
 class NodeLink:
@@ -50,19 +56,22 @@ class NodeLink:
         self.province = province
         self._digest = catalog_digest
         self._known = False
+        self._late = False
         self._channel = aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
         self._stub: node_pb2_grpc.NodeAsyncStub = node_pb2_grpc.NodeStub(self._channel)
 
     async def introduce(self, *, deadline: float) -> None:
-        """Ask the node who it is, unless it said so since the connection last broke.
+        """Ask the node who it is, unless it said so since it was last late or the connection broke.
 
         Raises:
             MismatchRefused: another province, another catalog, another planner.
         """
         if not self._known:
-            reply = await self._call(self._stub.Describe, wire.describe_request(), deadline)
+            now = asyncio.get_running_loop().time()
+            sooner = min(deadline, now + DOUBTED_S) if self._late else deadline
+            reply = await self._call(self._stub.Describe, wire.describe_request(), sooner)
             self._check(wire.identity(reply))
-            self._known = True
+            self._known, self._late = True, False
 
     async def prepare(self, raw: bytes, block: str, fragment: Fragment, *, deadline: float) -> Prepared:
         """Have the node check the request; free."""
@@ -109,6 +118,8 @@ class NodeLink:
             error = _typed(fault)
         if isinstance(error, _ConnectionBroke):
             self._known = False  # what comes back may be another node
+        elif isinstance(error, _Late):
+            self._known, self._late = False, True
         raise error
 
     async def _reconnect(self, deadline: float) -> None:
@@ -149,7 +160,7 @@ def _typed(fault: aio.AioRpcError) -> WeirError:
     if fault.code() == grpc.StatusCode.UNAVAILABLE:
         return _ConnectionBroke(_UNREACHABLE, remedy=_TRY_AGAIN)
     if fault.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
-        return UnavailableError("The node did not answer in time.", remedy=_TRY_AGAIN)
+        return _Late("The node did not answer in time.", remedy=_TRY_AGAIN)
     if fault.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
         return UnavailableError("The node is busy, or its answer is too large.", remedy=_TRY_AGAIN)
     return InternalError("The node failed.", remedy="Ask the province's operator to look at its log.")

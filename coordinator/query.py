@@ -35,7 +35,7 @@ async def answer(tools: Tools, raw: bytes) -> AsyncGenerator[Event, None]:
     for missing in readiness.missing:
         yield missing
     ended: list[Answered | Missing] = []
-    outcomes = tools.fanout.release(raw, question.plan.asked, readiness, deadline=question.deadline)
+    outcomes = tools.fanout.release(raw, question.plan.asked, readiness, deadline=question.nodes_deadline)
     async with aclosing(outcomes):
         async for outcome in outcomes:
             ended.append(outcome.result)
@@ -57,7 +57,7 @@ async def checked(tools: Tools, question: Question) -> Readiness:
             question.raw,
             question.plan.asked,
             require_all=question.request.options.require_all,
-            deadline=question.deadline,
+            deadline=question.nodes_deadline,
         ),
         asyncio.to_thread(rehearse, tools.rest, question.plan, timeout_s=_left_s(question)),
     )

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from privacy.fragment import Plan
 
 
+NODES_SHARE = 0.8  # of a query's time; nodes that are late are cut then, and what is left is for the others' answer
+
+
 class Planning(Protocol):
     """What the coordinator needs of `privacy.planner.Planner`."""
 
@@ -44,12 +47,13 @@ class Question:
 
     Attributes:
         raw: the client's bytes, which go to every node verbatim.
-        deadline: time of the running loop's clock.
+        nodes_deadline, deadline: times of the running loop's clock: of the nodes, and of the whole query.
     """
 
     raw: bytes
     request: Request
     plan: Plan
+    nodes_deadline: float
     deadline: float
 
 
@@ -61,7 +65,7 @@ async def understood(tools: Tools, raw: bytes) -> Question:
         MismatchRefused: made for another planner.
         QueryRefused: the planner refuses the SQL.
     """
-    deadline = asyncio.get_running_loop().time() + tools.deadline_s
+    start = asyncio.get_running_loop().time()
     request = Request.decode(raw)
     if request.expires_unix_s <= tools.now_unix_s():
         raise RequestRefused("The request has expired.", remedy="Ask again, and check the clock of your machine.")
@@ -74,4 +78,4 @@ async def understood(tools: Tools, raw: bytes) -> Question:
     plan = await asyncio.to_thread(tools.planner.plan, request)
     if not plan.asked:
         raise DomainRefused("The WHERE clause excludes every province.", remedy="Widen the condition on province.")
-    return Question(raw, request, plan, deadline)
+    return Question(raw, request, plan, start + NODES_SHARE * tools.deadline_s, start + tools.deadline_s)

@@ -167,21 +167,44 @@ def open_releases(config: NodeConfig, ledger: Ledger, engine: Engine) -> Release
 
 async def _loop(config: NodeConfig, releases: Releases, engine: Engine) -> None:
     stop = _stop_signal()
-    server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_CONCURRENT_CALLS)
     workers = ThreadPoolExecutor(config.engine.concurrent_queries, thread_name_prefix="release")
-    node_pb2_grpc.add_NodeServicer_to_server(NodeService(releases, workers), server)
-    wellness = await _add_health(server)
-    reflection.enable_server_reflection((_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    address = _bound(server, config.listen)
     _spare_the_collector()
-    await server.start()
-    print(json.dumps({"serving": "node", "province": config.province, "address": address}), flush=True)
+    served = await Served.start(NodeService(releases, workers), config.listen)
+    print(json.dumps({"serving": "node", "province": config.province, "address": served.address}), flush=True)
     await stop.wait()
     log.info("stopping")
-    await wellness.enter_graceful_shutdown()
-    await server.stop(_GRACE_S)
+    await served.stop()
     engine.interrupt()  # threads whose calls were cancelled end soon, so that the process does
     workers.shutdown(cancel_futures=True)
+
+
+class Served:
+    """A node's gRPC server, running in this loop at `address`."""
+
+    def __init__(self, server: grpc.aio.Server, wellness: health.aio.HealthServicer, address: str) -> None:
+        self._server = server
+        self._wellness = wellness
+        self.address = address
+
+    @staticmethod
+    async def start(service: NodeService, listen: str) -> Served:
+        """Serve `service` at HOST:PORT.
+
+        Raises:
+            ConfigError: the address cannot be had.
+        """
+        server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_CONCURRENT_CALLS)
+        node_pb2_grpc.add_NodeServicer_to_server(service, server)
+        wellness = await _add_health(server)
+        reflection.enable_server_reflection((_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        address = _bound(server, listen)
+        await server.start()
+        return Served(server, wellness, address)
+
+    async def stop(self) -> None:
+        """Turn new calls away and give running ones some seconds."""
+        await self._wellness.enter_graceful_shutdown()
+        await self._server.stop(_GRACE_S)
 
 
 def _stop_signal() -> asyncio.Event:

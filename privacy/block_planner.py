@@ -9,7 +9,6 @@ from sqlglot import exp
 
 from privacy.accounting import zcdp_epsilon, zcdp_rho
 from privacy.calibration import WITHIN, Spendable, calibrate, difficulty, important, predicted_error
-from privacy.canonical import canonical
 from privacy.catalog import Catalog
 from privacy.domains import Cells, Domains
 from privacy.errors import DomainRefused
@@ -18,9 +17,10 @@ from privacy.grouping import MAX_ROWS
 from privacy.levels import Groups, at_levels, choose_levels, groups_of
 from privacy.measures import MOST_LEAVES, RawMeasure
 from privacy.noise import variance
-from privacy.open_keys import check_open, count_units, most_groups, open_cells, open_form
+from privacy.open_keys import check_open, count_units, most_groups, open_cells
+from privacy.relation_texts import RelationTexts
 from privacy.request import Options, Request
-from privacy.rows.source import in_province, is_province
+from privacy.rows.source import is_province
 from privacy.split import KeyColumn, Split, split
 from privacy.stability import choose_bounding
 from privacy.thresholds import DECIDES, choose_threshold
@@ -69,10 +69,11 @@ class Fitted:
 
 
 def _fitted(cut: Split, cells: dict[str, Cells]) -> Fitted:
+    relations = RelationTexts(cut)
     below: dict[str, Below] = {}
     for province, own in cells.items():
         twin = None if cut.located else next(iter(below.values()), None)
-        below[province] = twin or _below(cut, own, province)
+        below[province] = twin or _below(relations, own, province)
     sets, trees = cut.grouping_sets, any(measure.tree is not None for measure in cut.measures)
     if not sets or not cut.keys or cut.decides or trees:
         return Fitted(cut, below, {})
@@ -80,9 +81,10 @@ def _fitted(cut: Split, cells: dict[str, Cells]) -> Fitted:
     return Fitted(cut, below, {digest: groups_of(table, sets) for digest, table in distinct.items()})
 
 
-def _below(cut: Split, cells: Cells, province: str) -> Below:
+def _below(relations: RelationTexts, cells: Cells, province: str) -> Below:
+    cut = relations.cut
     bounding = choose_bounding(cut.relation, cut.keys, cells=cells.count if cells.listed else None)
-    return Below(cells, bounding, _relation_sql(cut, province, bounding))
+    return Below(cells, bounding, relations.sql(province, bounding))
 
 
 @dataclass(frozen=True)
@@ -349,19 +351,6 @@ def _fragment(fitted: Fitted, province: str, spendable: Spendable) -> Fragment:
 
 def _is_by_province(key: KeyColumn) -> bool:
     return is_province(key.reading.sql)
-
-
-def _relation_sql(cut: Split, province: str, bounding: Bounding) -> str:
-    items: dict[str, exp.Expr] = {}
-    # Without bounding nobody asks for the unit, unless units are counted that have several rows.
-    counted = cut.decides or any(measure.kind == "units" for measure in cut.measures)
-    if bounding.form != "none" or (counted and bounding.max_rows > 1):
-        items["u"] = cut.relation.unit
-    for key in cut.keys:
-        items[key.name] = open_form(key.reading.sql, key.reading.facts.type) if cut.decides else key.reading.sql
-    items |= {column.name: column.sql for column in cut.inputs}
-    query = cut.relation.query(items or {"one": exp.Literal.number(1)})
-    return canonical(in_province(query, province)).sql(dialect="duckdb", copy=False)
 
 
 def _notes_on_distinct(cut: Split, fragments: dict[str, Fragment]) -> list[str]:

@@ -37,6 +37,11 @@ def canonical(query: exp.Expr) -> exp.Expr:
     return query
 
 
+def is_ordered_by_text(node: exp.Expr) -> bool:
+    """Whether `node` stands where `canonical` compares texts: other constants there could come in another order."""
+    return node.find_ancestor(exp.And, exp.Or, *_TURNED) is not None
+
+
 def _turn(node: exp.Expr) -> None:
     """`30 < age` → `age > 30`."""
     left, right = node.this, node.expression

@@ -36,7 +36,7 @@ ARROW_TYPES: dict[str, pa.DataType] = {
     "NULL": pa.int32(),
 }
 _LARGEST_PRODUCT = 2_000_000  # combinations of values that are tried for keys that share columns
-_REMEMBERED, _REMEMBERED_BYTES = 256, 2**26
+_REMEMBERED, _REMEMBERED_BYTES = 256, 2**26  # lists of groups; more where there are as many provinces
 _TRUTH = "(VALUES (FALSE), (TRUE))"
 _TRUTH_OR_NULL = "(VALUES (FALSE), (TRUE), (NULL))"
 _ROUNDED = exp.Floor | exp.Ceil | exp.Trunc | exp.Round
@@ -145,7 +145,9 @@ class Domains:
         self._catalog = catalog
         self._sizes: dict[str, int] = {}
         self._known: Remembered[tuple[str, int], Cells] = Remembered(
-            _REMEMBERED, _REMEMBERED_BYTES, lambda place, cells: len(place[0]) + cells.table.nbytes
+            max(_REMEMBERED, 2 * len(catalog.region.provinces)),
+            _REMEMBERED_BYTES,
+            lambda place, cells: len(place[0]) + cells.table.nbytes,
         )
         self._connection = duckdb.connect(":memory:", config={"threads": 1})
         for name, table in catalog.tables.items():

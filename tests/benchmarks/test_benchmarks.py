@@ -9,7 +9,7 @@ import duckdb
 import pytest
 from rich.console import Console
 
-from benchmarks import bounded, noise, overhead, planning, report, visits
+from benchmarks import bounded, concurrency, noise, overhead, planning, report, scale, visits
 from benchmarks.accuracy.cases import Subject
 from benchmarks.accuracy.environments import HERE
 from benchmarks.peers import compare, plot, sides, views
@@ -115,6 +115,19 @@ run("duckdb", lambda task: prepare)
         assert reply.seconds > 0
         with pytest.raises(sides.SideError, match="ZeroDivisionError"):
             peer.again()
+
+
+def test_scale(tmp_path: Path) -> None:
+    plot = tmp_path / "scale.svg"
+    figures = _checked(scale.measure(provinces=(2, 5), rounds=1, cut_s=4.0, plot=plot), tmp_path)
+    assert {f"{number} provinces: fresh query" for number in (2, 5)} <= figures.keys()
+    assert figures["5 provinces: 1 halted as they release"]["median"] >= 3.2  # cut when the nodes' time is over
+    assert 0 < plot.stat().st_size < 200_000
+
+
+def test_concurrency(tmp_path: Path) -> None:
+    figures = _checked(concurrency.measure(rows=500, rounds=1, clients=8), tmp_path)  # it checks the ledgers itself
+    assert figures["ledgers: charges, all of them to the last nano-ε"]["value"] == 2 * 8 * concurrency.NODES
 
 
 def test_planning(tmp_path: Path) -> None:

@@ -108,6 +108,7 @@ class FakeNode(node_pb2_grpc.NodeServicer):
         broken: how many of the first Releases break off after they are charged.
         gate: where set, Release waits for it.
         settled: the ledger has the release already, and Prepare sends it.
+        halted: where set, everything waits for it.
     """
 
     province: str
@@ -119,18 +120,21 @@ class FakeNode(node_pb2_grpc.NodeServicer):
     broken: int = 0
     gate: asyncio.Event | None = None
     settled: bool = False
+    halted: asyncio.Event | None = None
     calls: list[str] = field(default_factory=list)
     requests: list[node_pb2.FragmentRequest] = field(default_factory=list)
     spent: float = 0.0
 
     async def Describe(self, request, context):
         self.calls.append("describe")
+        await self._going()
         return node_pb2.DescribeReply(
             province=self.province, catalog_digest=self.digest, planner_version=self.planner_version
         )
 
     async def Prepare(self, request, context):
         self.calls.append("prepare")
+        await self._going()
         self.requests.append(request)
         if self.refusal:
             await abort(context, self.refusal)
@@ -162,6 +166,10 @@ class FakeNode(node_pb2_grpc.NodeServicer):
             snapshot="s",
             budget=self._budget(),
         )
+
+    async def _going(self) -> None:
+        if self.halted:
+            await self.halted.wait()
 
     async def GetBudget(self, request, context):
         return self._budget()

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import math
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 from dataclasses import replace
 
 import pyarrow as pa
 import pytest
 
+from coordinator import fanout, node_link
 from coordinator.above import NO_ERROR_BARS
 from coordinator.answers import Answer, Event, NodeDone, Started
 from coordinator.explain import explanation
 from coordinator.query import answer
 from coordinator.question import Tools
 from coordinator.replies import Missing
+from coordinator.rest import RestEngine, Session
 from privacy.errors import (
     BudgetRefused,
     ConstructRefused,
@@ -244,6 +246,58 @@ def test_a_slow_node_is_late_and_the_others_are_answered() -> None:
 
     results = asyncio.run(run())
     assert results[1] == Missing("shanghai", "The node did not answer in time.")
+
+
+def test_when_late_nodes_are_cut_there_is_time_left_for_the_answer_of_the_others() -> None:
+    class Watched(RestEngine):
+        def session(self, *, timeout_s: float) -> AbstractContextManager[Session]:
+            left_s.append(timeout_s)
+            return super().session(timeout_s=timeout_s)
+
+    async def run() -> Answer:
+        nodes = {"anhui": node("anhui", 3), "shanghai": node("shanghai", 4, gate=asyncio.Event())}
+        async with federation(nodes, FixedPlanner(total_plan(*nodes)), deadline_s=2.0) as tools:
+            return last(await events_of(replace(tools, rest=rest), raw_request()))
+
+    left_s: list[float] = []
+    rest = Watched()
+    answered = asyncio.run(run())
+    rest.close()
+    assert answered.missing == (Missing("shanghai", "The node did not answer in time."),)
+    assert answered.rows["n"].to_pylist() == [3]
+    assert 0 < left_s[-1] <= 0.4  # of 2 s the nodes have 1.6
+
+
+def test_a_node_that_was_late_is_not_waited_for_as_long_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_link, "DOUBTED_S", 0.2)
+    monkeypatch.setattr(fanout, "PREPARE_S", 1.0)
+
+    async def run() -> None:
+        halted = node("shanghai", 4)
+        nodes = {"anhui": node("anhui", 3), "shanghai": halted}
+        async with federation(nodes, FixedPlanner(total_plan(*nodes))) as tools:
+            assert last(await events_of(tools, raw_request())).missing == ()
+            halted.halted = asyncio.Event()
+            for least_s, most_s in ((1.0, 5.0), (0.2, 0.9)):
+                start = asyncio.get_running_loop().time()
+                answered = last(await events_of(tools, raw_request()))
+                assert answered.missing == (Missing("shanghai", "The node did not answer in time."),)
+                assert least_s <= asyncio.get_running_loop().time() - start < most_s
+            halted.halted.set()
+            assert last(await events_of(tools, raw_request())).missing == ()
+            assert halted.calls.count("describe") == 3
+
+    asyncio.run(run())
+
+
+def test_500_nodes_of_which_one_is_down_and_one_refuses_late() -> None:
+    names = [f"p{number:03d}" for number in range(500)]
+    nodes: dict[str, FakeNode | None] = {name: node(name, 3) for name in names}
+    nodes["p007"], nodes["p100"] = None, node("p100", 3, release_fault=DataError("The data changed."))
+    answered = last(ask(nodes))
+    assert {one.province for one in answered.missing} == {"p007", "p100"}
+    assert [charge.province for charge in answered.charges] == [one for one in names if one not in ("p007", "p100")]
+    assert answered.rows["n"].to_pylist() == [3 * 498]
 
 
 def test_progress_comes_while_other_nodes_still_work() -> None:
