@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import bounded, noise, overhead, planning, report, visits
+from benchmarks import bounded, concurrency, noise, overhead, planning, report, scale, visits
 from benchmarks.accuracy import compare, views
 from benchmarks.peers import compare as peers
 from benchmarks.peers import plot as peers_plot
@@ -29,6 +29,8 @@ def main() -> None:
         noise.measure(),
         visits.measure(visits=given.visits, rounds=7),
         bounded.measure(rows=2 * given.visits, rounds=3),
+        scale.measure(provinces=(4, 20, 100), rounds=3, cut_s=10.0),
+        concurrency.measure(rows=given.visits // 10, rounds=2),
     ]
     for section in sections:
         report.write(section, given.results)

@@ -79,7 +79,7 @@ def measure(*, rows: int, rounds: int, clients: int = CLIENTS) -> Section:
         Figure("ledgers: charges, all of them to the last nano-ε", "", float(len(asked) * NODES)),
     )
     title = f"concurrency: {clients} clients, {NODES} nodes of {rows:,} rows"
-    return Section("concurrency", title, figures, (before, machine.load()))
+    return Section(f"concurrency-{NODES * rows}", title, figures, (before, machine.load()))
 
 
 def _write(folder: Path, rows: int) -> None:

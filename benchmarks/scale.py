@@ -98,7 +98,7 @@ def measure(
     if plot is not None:
         _draw({figure.name: figure for figure in figures}, provinces, plot)
     title = f"scale: {', '.join(map(str, provinces))} provinces of {ROWS} rows, one coordinator"
-    return Section("scale", title, tuple(figures), (before, machine.load()))
+    return Section(f"scale-{provinces[-1]}", title, tuple(figures), (before, machine.load()))
 
 
 def _through(held: ExitStack, region: Region, name: str, deadline_s: float, elsewhere: str = "") -> _Asked:
@@ -235,7 +235,7 @@ def _draw(figures: Mapping[str, Figure], provinces: Sequence[int], file: Path) -
         axes.minorticks_off()
         axes.grid(alpha=0.3)
     file.parent.mkdir(parents=True, exist_ok=True)
-    drawing.savefig(file)
+    drawing.savefig(file, metadata={"Date": None})  # drawn again it differs in what was measured alone
 
 
 def main() -> None:
