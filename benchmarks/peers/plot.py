@@ -30,7 +30,7 @@ def draw(comparison: Comparison, folder: Path) -> None:
         row[0].set_yticks(range(len(sides)), names, fontsize=8)
         row[0].invert_yaxis()
     folder.mkdir(parents=True, exist_ok=True)
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "peers"}):  # text as text: a third of the size
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "peers"}):  # text as text: a smaller file
         figure.savefig(folder / "peers.svg", metadata={"Date": None})
 
 
