@@ -16,7 +16,7 @@ from tests.privacy.corpus_planner import catalog, plan, request
 
 BY_KIND = "SELECT kind, COUNT(*) AS n FROM visits GROUP BY kind"
 SUMS = "SELECT kind, SUM(cost) AS s, COUNT(*) AS n, AVG(age) AS a FROM visits GROUP BY kind"
-SHOWN = "SELECT FLOOR(cost / 100) AS band, COUNT(*) AS n FROM visits GROUP BY band"
+SHOWN = "SELECT cost - cost % 100 AS band, COUNT(*) AS n FROM visits GROUP BY band"
 QUERIES = [
     ("SELECT COUNT(*) AS n FROM visits", 1.0),
     (BY_KIND, 40.0),
