@@ -74,8 +74,8 @@ def _computed(node: exp.Subquery) -> ConstructRefused:
     if where is not None and any(isinstance(part.parent, exp.EQ) for part in _outer_columns(inner)):
         return ConstructRefused(
             f"`{shown(node)}`: a sub-query that looks at the row around it is answered inside EXISTS only",
-            remedy="Ask for that by itself first, and write its numbers here; or, where it is about the same person, join "
-            "it: … JOIN (SELECT person_id, AVG(cost) AS mean FROM … GROUP BY person_id) AS p USING (person_id).",
+            remedy="Ask for that by itself first, and write its numbers here; or, where it is about the same person, "
+            "join it: … JOIN (SELECT person_id, AVG(cost) AS mean FROM … GROUP BY person_id) AS p USING (person_id).",
             position=position_of(node),
         )
     return ConstructRefused(

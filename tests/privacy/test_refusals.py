@@ -196,7 +196,7 @@ def test_bounded_attacks_are_planned_or_refused_without_looking_at_data(attack: 
             "SELECT COUNT(*) FROM visits v WHERE cost > (SELECT AVG(w.cost) FROM visits w WHERE w.person_id = v.person_id)",
             ConstructRefused,
             None,
-            "Join what it computes",
+            "about the same person, join it",
         ),
         (
             "SELECT cost // 100 AS b, COUNT(*) FROM visits GROUP BY b",
