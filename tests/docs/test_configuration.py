@@ -36,7 +36,12 @@ def _models(module: Any) -> list[type[BaseModel]]:
 def test_every_key_is_named(page: str, module: Any) -> None:
     text = _sections()[page]
     # The top levels of catalog.toml and node.toml are the headings of tables.
-    keys = {key for model in _models(module) for key in model.model_fields} - {"region", "engine", "budget", "snapshots"}
+    keys = {key for model in _models(module) for key in model.model_fields} - {
+        "region",
+        "engine",
+        "budget",
+        "snapshots",
+    }
     shown = {key: (f"`{key}`", f"`[{key}.NAME]`", f".NAME.{key}`") for key in keys}
     missing = {key for key, forms in shown.items() if not any(form in text for form in forms)}
     assert keys
