@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from privacy.bins import Bins, refuse_large, value_bins
 from privacy.domains import Domains
-from privacy.errors import BoundsRefused, ConstructRefused
+from privacy.errors import BoundsRefused, ConstructRefused, DomainRefused
 from privacy.expressions import Facts, Reader, Reading
 from privacy.expressions.arithmetic import clamp
 from privacy.expressions.rules import cast, grouped, integer
@@ -24,6 +24,8 @@ MOST_LEAVES = 1000
 MOST_LISTS = 20  # expressions whose values are listed for one query: each may take a tenth of a second
 _FINE_STEPS = 10**6  # of a whole range: finer steps round no mean that anybody reads
 COUNT_FACTS = Facts("BIGINT", -(2**53), 2**53)
+_OF_NO_KNOWN_SIZE = 2**31  # the range of lengths and places in texts
+_MOST_VALUES = 10_000
 
 
 @dataclass(frozen=True)
@@ -332,7 +334,25 @@ class MeasureBook:
                 remedy=f"Give it some that you know: CLAMP({shown(node)}, 0, 100).",
                 position=position_of(node),
             )
-        return reading
+        return self._narrowed(reading)
+
+    def _narrowed(self, reading: Reading) -> Reading:
+        """An integer of no known size, as a text's length, within the values that it can have, if these are listed.
+
+        It is clamped to them, so a row with a code that nobody listed counts no more than others.
+        """
+        facts = reading.facts
+        if facts.type != "BIGINT" or facts.high - facts.low < _OF_NO_KNOWN_SIZE:
+            return reading
+        try:
+            values = self._domains.values(self._relation, reading, most=_MOST_VALUES).to_pylist()
+        except DomainRefused:
+            return reading
+        if not values:
+            return reading
+        low, high = max(facts.low, values[0]), min(facts.high, values[-1])
+        held = clamp(reading.sql, number(low), number(high))
+        return Reading(cast(held, "BIGINT"), Facts("BIGINT", low, high, facts.nullable))
 
     def _grid(self, reading: Reading) -> float:
         plain = reading.sql.unnest()

@@ -295,3 +295,16 @@ def test_a_planner_forgets() -> None:
     for number in range(300):
         planner.plan(request(f"SELECT COUNT(*) FROM residents WHERE birth_year > {number}"))
     assert len(planner._readings) == len(planner._plans) == 128
+
+
+@pytest.mark.parametrize(
+    ("sql", "low", "high"),
+    [
+        ("SELECT SUM(STRPOS(kind, 'p')) FROM visits", 0, 7),
+        ("SELECT SUM(LENGTH(hospital)) FROM visits", 4, 4),
+        ("SELECT SUM(LENGTH(kind) * 2) FROM visits WHERE kind <> 'outpatient'", 8, 18),
+    ],
+)
+def test_sizes_of_listed_texts_are_their_bounds(sql: str, low: int, high: int) -> None:
+    (measure,) = plan(sql).blocks[0].fragments["anhui"].measures
+    assert (measure.low, measure.high, measure.grid) == (low, high, 1)
