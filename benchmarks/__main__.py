@@ -13,7 +13,7 @@ from benchmarks.peers import compare as peers
 from benchmarks.peers import plot as peers_plot
 from benchmarks.peers import views as peers_views
 
-CONSOLE_COLUMNS, WIDE_COLUMNS = 130, 180
+WIDE_COLUMNS = 180
 
 
 def main() -> None:
@@ -34,10 +34,10 @@ def main() -> None:
     ]
     for section in sections:
         report.write(section, given.results)
-    report.show(sections, Console(width=CONSOLE_COLUMNS))
+    report.show(sections, Console(width=report.CONSOLE_COLUMNS))
     compared = compare.measure()
     views.write(compared, given.results)
-    views.show(compared, Console(width=CONSOLE_COLUMNS))
+    views.show(compared, Console(width=report.CONSOLE_COLUMNS))
     timed = peers.measure(rows=given.visits // 10, rounds=3)
     peers_views.write(timed, given.results)
     peers_plot.draw(timed, given.results)

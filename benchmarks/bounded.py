@@ -19,11 +19,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import duckdb
-from rich.console import Console
 
 import weir
 from benchmarks import machine
-from benchmarks.report import Figure, Section, show, write
+from benchmarks.report import Figure, Section, publish
 from benchmarks.samples import in_turn, timed
 from node.serve import prepare_snapshot
 from weir.cli.steps import step_bar
@@ -245,9 +244,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=20_000_000)
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
-    section = measure(rows=given.rows, rounds=given.rounds)
-    show([section], Console(width=130))
-    write(section)
+    publish(measure(rows=given.rows, rounds=given.rounds))
 
 
 if __name__ == "__main__":

@@ -20,12 +20,10 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from rich.console import Console
-
 import weir
 from benchmarks import machine
 from benchmarks.regions import provinces_of, write_region
-from benchmarks.report import Figure, Section, show, write
+from benchmarks.report import Figure, Section, publish
 from benchmarks.samples import Sample, timed
 from node.config import NodeConfig, load_config
 from node.data import ServedData
@@ -180,9 +178,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--clients", type=int, default=CLIENTS)
     given = parser.parse_args()
-    section = measure(rows=given.rows, rounds=given.rounds, clients=given.clients)
-    show([section], Console(width=130))
-    write(section)
+    publish(measure(rows=given.rows, rounds=given.rounds, clients=given.clients))
 
 
 if __name__ == "__main__":

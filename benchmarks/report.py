@@ -14,6 +14,7 @@ from benchmarks.machine import described
 from benchmarks.samples import Sample
 
 RESULTS = Path(__file__).parent / "results"
+CONSOLE_COLUMNS = 130
 _SCALES = {"ms": 1e3, "s": 1.0, "×": 1.0}
 
 
@@ -67,6 +68,12 @@ def _cells(figure: Figure) -> tuple[str, ...]:
     quantiles = (value.quantile(share) for share in (0.25, 0.75, 0.95))
     shown = (f"{number * scale:,.3g} {figure.unit}" for number in (value.median, *quantiles))
     return (*shown, str(len(value.values)))
+
+
+def publish(section: Section) -> None:
+    """Print one benchmark that was run by itself, and write it beside the other results."""
+    show([section], Console(width=CONSOLE_COLUMNS))
+    write(section)
 
 
 def write(section: Section, folder: Path = RESULTS) -> None:

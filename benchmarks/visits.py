@@ -19,11 +19,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import duckdb
-from rich.console import Console
 
 import weir
 from benchmarks import machine
-from benchmarks.report import Figure, Section, show, write
+from benchmarks.report import Figure, Section, publish
 from benchmarks.samples import in_turn, samples, timed
 from weir.demo_data import generate
 from weir.demo_data.federation_files import LOCAL_NAMES
@@ -152,9 +151,7 @@ def main() -> None:
     parser.add_argument("--visits", type=int, default=10_000_000)
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
-    section = measure(visits=given.visits, rounds=given.rounds)
-    show([section], Console(width=130))
-    write(section)
+    publish(measure(visits=given.visits, rounds=given.rounds))
 
 
 if __name__ == "__main__":

@@ -18,12 +18,14 @@ import pyarrow as pa
 from node.config import NodeConfig, load_config
 from node.data import prepare_view
 from node.engine import Engine
+from node.finding import refuse_errors
 from privacy.accounting import zcdp_rho
 from privacy.catalog import PrivateTable
-from privacy.errors import ConfigError, DataError, QueryRefused
+from privacy.errors import ConfigError
 from privacy.fragment import Block, Fragment
+from privacy.layout import planned_block
 from privacy.planner import Planner
-from privacy.request import DELTA, Request
+from privacy.request import DELTA
 
 CANDIDATES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024)
 
@@ -94,12 +96,10 @@ def _known(tables: Sequence[str]) -> str:
 
 def _of_table(engine: Engine, config: NodeConfig, name: str, epsilon: float, keys: tuple[str, ...]) -> Iterator[Advice]:
     table = config.catalog.private_tables[name]
-    fault = next((f for f in prepare_view(engine, config.sources[name], table) if f.level == "error"), None)
-    if fault is not None:
-        raise DataError(f"{fault.table}: {fault.message}", remedy="Run `weir node check`: it lists all that is wrong.")
+    refuse_errors(prepare_view(engine, config.sources[name], table))
     planner = Planner(config.catalog)
     for combination in [keys] if keys else _usual_keys(config, name, table):
-        block = _planned(planner, name, combination, epsilon)
+        block = planned_block(planner, name, ["COUNT(*)"], keys=combination, epsilon=epsilon)
         fragment = block.fragments[config.province]
         if fragment.bounding.form != "none":
             yield _advice(engine, name, combination, block, fragment)
@@ -114,17 +114,6 @@ def _usual_keys(config: NodeConfig, name: str, table: PrivateTable) -> Iterator[
     ]
     ready = config.prepared.sums[name].keys if config.prepared is not None else ()
     yield from dict.fromkeys([(), *ready, *listed])
-
-
-def _planned(planner: Planner, table: str, keys: Sequence[str], epsilon: float) -> Block:
-    listed = ", ".join(keys)
-    sql = f"SELECT {listed}, COUNT(*) FROM {table} GROUP BY {listed}" if keys else f"SELECT COUNT(*) FROM {table}"
-    request = Request.new(sql, epsilon=epsilon, nonce="0" * 32, expires_unix_s=0)
-    try:
-        (block,) = planner.plan(request).blocks
-    except QueryRefused as refusal:
-        raise ConfigError(f"{sql}: {refusal.message}", remedy=refusal.remedy) from None
-    return block
 
 
 def _advice(engine: Engine, table: str, keys: tuple[str, ...], block: Block, fragment: Fragment) -> Advice:

@@ -11,7 +11,7 @@ from pathlib import Path
 from node.config import NodeConfig, Source, load_config
 from node.data import prepare_view
 from node.engine import Engine
-from node.finding import Finding
+from node.finding import Finding, errors_of
 from node.sources import Types, identifier, literal
 from node.views import conversion, converted, convertible, engine_type, standard_value
 from privacy.catalog import Catalog, Column, PrivateTable
@@ -37,7 +37,7 @@ def check(config_path: Path) -> list[Finding]:
 def _table(engine: Engine, config: NodeConfig, source: Source) -> list[Finding]:
     table = config.catalog.private_tables[source.table]
     found = prepare_view(engine, source, table)
-    if any(finding.level == "error" for finding in found):
+    if errors_of(found):
         return found
     found += _content(engine, config.catalog, source, table) + _rows_per_unit(engine, source.table, table)
     order = ["", *table.columns]

@@ -6,7 +6,7 @@ import threading
 
 from node.config import NodeConfig, Source
 from node.engine import Engine
-from node.finding import Finding
+from node.finding import Finding, errors_of, refuse_errors_by_place
 from node.promises import broken_promises, parses, rows_without_unit, unconvertible
 from node.snapshot import Snapshot, digest_of
 from node.structure import structure
@@ -55,12 +55,7 @@ class ServedData:
         """
         with self._mutex:
             faults = self._faults(self.snapshot().files)
-        if faults:
-            table, column = faults[0].table, faults[0].column
-            where = f"Column `{column}` of table `{table}`" if column else f"Table `{table}`"
-            raise DataError(
-                f"{where} does not meet the regional standard.", remedy="Run `weir node check`: it says in what."
-            )
+        refuse_errors_by_place(faults)
 
     def _faults(self, files: str) -> list[Finding]:
         self._verified = None
@@ -72,7 +67,7 @@ class ServedData:
             for name, source in self._config.sources.items()
             for finding in prepare_view(self._engine, source, tables[name])
         ]
-        faults = [finding for finding in found if finding.level == "error"]
+        faults = errors_of(found)
         self._verified = None if faults else files
         return faults
 
@@ -86,9 +81,9 @@ class ServedData:
 def prepare_view(engine: Engine, source: Source, table: PrivateTable) -> list[Finding]:
     """Make the view of one table; what was found on the way, up to the first error that forbids the next step."""
     found = structure(table, source, engine.types[source.table])
-    if not any(finding.level == "error" for finding in found):
+    if not errors_of(found):
         found += parses(engine, source)
-    if any(finding.level == "error" for finding in found):
+    if errors_of(found):
         return found
     found += unconvertible(engine, source, table)
     lost = rows_without_unit(engine, source, table)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
+
+from privacy.errors import DataError
 
 Level = Literal["ok", "warning", "error"]
 
@@ -23,3 +26,31 @@ class Finding:
     column: str
     level: Level
     message: str
+
+
+def refuse_errors(found: Iterable[Finding]) -> None:
+    """For an operator who may read what was found.
+
+    Raises:
+        DataError: there is an error; with the text of the first.
+    """
+    for fault in errors_of(found):
+        raise DataError(f"{fault.table}: {fault.message}", remedy="Run `weir node check`: it lists all that is wrong.")
+
+
+def refuse_errors_by_place(found: Iterable[Finding]) -> None:
+    """For a log: says where the first error is, and nothing of the data.
+
+    Raises:
+        DataError: there is an error.
+    """
+    for fault in errors_of(found):
+        where = f"Column `{fault.column}` of table `{fault.table}`" if fault.column else f"Table `{fault.table}`"
+        raise DataError(
+            f"{where} does not meet the regional standard.", remedy="Run `weir node check`: it says in what."
+        )
+
+
+def errors_of(found: Iterable[Finding]) -> list[Finding]:
+    """Those that make serving unsound."""
+    return [finding for finding in found if finding.level == "error"]

@@ -25,7 +25,7 @@ import pyarrow as pa
 from node.config import FileSource, NodeConfig, PreparedPlace, Source
 from node.data import prepare_view
 from node.engine import Engine
-from node.finding import Finding
+from node.finding import refuse_errors_by_place
 from node.manifest import Identity, Manifest, layout_digest, read_manifest, write_manifest
 from node.promises import broken_promises
 from node.snapshot import digest_of, identity_of
@@ -33,7 +33,7 @@ from node.sources import identifier, literal
 from privacy.catalog import PrivateTable
 from privacy.errors import ConfigError, DataError
 from privacy.layout import Stored, layout
-from privacy.unit_sums import UnitSums, unit_sums_sql
+from privacy.unit_sums import unit_sums_sql
 
 OnStep = Callable[[str, int, int], None]  # what is being done, which step it is, of how many
 _NO_LIMIT_S = 30 * 86_400.0
@@ -209,13 +209,13 @@ class _Work:
         yield _Step(f"{name}: tidy up", statements=(f"DROP TABLE {touched}",))
 
     def _sum(self, stored: Stored, rows: str) -> _Step:
-        sums = _in_the_file(stored.sums)
+        sums = stored.sums.within("made")
         made = f"CREATE TABLE {sums.name} AS {unit_sums_sql(sums, rows=rows, secret=self.secret)}"
         places = (f'CREATE TABLE {sums.places} AS FROM "#places"',) if sums.places is not None else ()
         return _Step(f"{sums.table}: {sums.reason}", statements=(*places, made), places=stored.places)
 
     def _sum_again(self, stored: Stored, rows: str, touched: str) -> _Step:
-        sums = _in_the_file(stored.sums)
+        sums = stored.sums.within("made")
         gone = f'DELETE FROM {sums.name} WHERE "#unit" IN (FROM {touched})'
         anew = f"INSERT INTO {sums.name} {unit_sums_sql(sums, rows=rows, secret=self.secret)}"
         return _Step(f"{sums.table}: {sums.reason}", statements=(gone, anew))
@@ -224,26 +224,12 @@ class _Work:
 _DONE = 'made."#done"'
 
 
-def _in_the_file(sums: UnitSums) -> UnitSums:
-    return sums.within("made")
-
-
 def _verify(engine: Engine, source: Source, table: PrivateTable) -> None:
     """Make the view of what is read, if it meets the standard."""
-    _refuse(source.table, prepare_view(engine, source, table))
+    refuse_errors_by_place(prepare_view(engine, source, table))
 
 
 def _verify_again(engine: Engine, table: PrivateTable, name: str, rows: str) -> None:
     """Whether the promises hold for all rows of the units that new rows touch."""
     engine.make(f"CREATE OR REPLACE VIEW {identifier(name)} AS {rows}")
-    _refuse(name, broken_promises(engine, name, table))
-
-
-def _refuse(name: str, found: list[Finding]) -> None:
-    fault = next((finding for finding in found if finding.level == "error"), None)
-    if fault is not None:
-        raise DataError(
-            f"{f'Column `{fault.column}` of table' if fault.column else 'Table'} `{name}` does not meet the regional "
-            "standard.",
-            remedy="Run `weir node check`: it says in what.",
-        )
+    refuse_errors_by_place(broken_promises(engine, name, table))

@@ -13,9 +13,9 @@ from typing import Any
 from node.config import load_config
 from node.data import prepare_view
 from node.engine import Engine
-from node.finding import Finding
+from node.finding import refuse_errors
 from privacy.bounding import bounded_sql
-from privacy.errors import DataError, RequestRefused
+from privacy.errors import RequestRefused
 from privacy.fragment import Fragment, Measure
 from privacy.planner import Planner
 from privacy.request import Request
@@ -65,16 +65,10 @@ def truncation(config_path: Path, sql: str, *, options: dict[str, Any] | None = 
     engine = Engine.open(config)
     try:
         for table in sorted({table for fragment in asked.values() for table in fragment.tables}):
-            _check(prepare_view(engine, config.sources[table], config.catalog.private_tables[table]))
+            refuse_errors(prepare_view(engine, config.sources[table], config.catalog.private_tables[table]))
         return tuple(Truncation(fragment, _cuts(engine, fragment)) for fragment in asked.values())
     finally:
         engine.close()
-
-
-def _check(found: list[Finding]) -> None:
-    fault = next((finding for finding in found if finding.level == "error"), None)
-    if fault is not None:
-        raise DataError(f"{fault.table}: {fault.message}", remedy="Run `weir node check`: it lists all that is wrong.")
 
 
 def _cuts(engine: Engine, fragment: Fragment) -> tuple[Cut, ...]:

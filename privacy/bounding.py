@@ -39,7 +39,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from privacy.fragment import Fragment, Measure
-from privacy.unit_sums import UnitSums, stored_per_unit, units_with_more_rows
+from privacy.unit_sums import Ready, UnitSums
 
 
 def bounded_sql(fragment: Fragment, *, secret: str, large: bool = False, stored: Sequence[UnitSums] = ()) -> str:
@@ -52,9 +52,9 @@ def bounded_sql(fragment: Fragment, *, secret: str, large: bool = False, stored:
         stored: what the snapshot holds ready.
     """
     keys = ", ".join(key.name for key in fragment.keys)
-    ready = stored_per_unit(fragment, stored) if fragment.bounding.form != "none" else None
-    heavy = _with_heavy(fragment, stored) if large and fragment.bounding.form != "none" else ""
-    sql = _sums_sql(fragment, keys, secret, ready, heavy)
+    ready, bounded = Ready(fragment, stored), fragment.bounding.form != "none"
+    heavy = _with_heavy(fragment, ready) if large and bounded else ""
+    sql = _sums_sql(fragment, keys, secret, ready.per_unit() if bounded else None, heavy)
     trees = [measure for measure in fragment.measures if measure.kind == "tree"]
     if not trees:
         return sql
@@ -90,12 +90,12 @@ def _sums_sql(fragment: Fragment, keys: str, secret: str, ready: str | None, hea
 _IS_HEAVY = 'HASH(u) IN (SELECT unit FROM "#heavy")'  # no table of a catalog can have that name
 
 
-def _with_heavy(fragment: Fragment, stored: Sequence[UnitSums]) -> str:
+def _with_heavy(fragment: Fragment, ready: Ready) -> str:
     """The table `#heavy` of the units that some limit may touch, as hashes."""
     bounding = fragment.bounding
     limited = bounding.form == "clip_and_limit"
     least = min(bounding.max_rows, bounding.max_groups) if limited else bounding.max_rows
-    units = units_with_more_rows(fragment, least, stored)
+    units = ready.units_with_more_rows(least)
     if units is None:
         units = f"SELECT HASH(u) AS unit FROM ({fragment.relation}) AS r GROUP BY unit HAVING COUNT(*) > {least}"
     return f'WITH "#heavy" AS MATERIALIZED ({units} UNION ALL SELECT 0) '

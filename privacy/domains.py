@@ -37,8 +37,6 @@ ARROW_TYPES: dict[str, pa.DataType] = {
 }
 _LARGEST_PRODUCT = 2_000_000  # combinations of values that are tried for keys that share columns
 _REMEMBERED, _REMEMBERED_BYTES = 256, 2**26  # lists of groups; more where there are as many provinces
-_TRUTH = "(VALUES (FALSE), (TRUE))"
-_TRUTH_OR_NULL = "(VALUES (FALSE), (TRUE), (NULL))"
 _ROUNDED = exp.Floor | exp.Ceil | exp.Trunc | exp.Round
 
 

@@ -15,7 +15,7 @@ from sqlglot import exp
 
 from privacy.catalog import Catalog, PrivateTable
 from privacy.errors import ConfigError, QueryRefused
-from privacy.fragment import Fragment
+from privacy.fragment import Block, Fragment
 from privacy.planner import Planner
 from privacy.request import Request
 from privacy.unit_sums import MOST_PLACES, UnitSums
@@ -87,7 +87,7 @@ class _Planned:
         sums: dict[str, None] = {}
         counts: dict[str, None] = {}
         for aggregate in [text for one in aggregates for text in (one, f"COUNT(*), {one}")]:
-            fragment = self._fragment(aggregate)
+            fragment = self._fragment([aggregate])
             inputs = _expressions(fragment)
             for measure in fragment.finest:
                 if measure.kind == "tree":
@@ -98,19 +98,31 @@ class _Planned:
 
     def keys(self, names: Sequence[str]) -> tuple[tuple[str, ...], pa.Table | None]:
         """The keys' SQL, and all their groups where these are public and few."""
-        fragment = self._fragment(f"{', '.join(names)}, COUNT(*)", f" GROUP BY {', '.join(names)}")
+        fragment = self._fragment(["COUNT(*)"], names)
         expressions = _expressions(fragment)
         listed = fragment.threshold is None and fragment.cell_count <= MOST_PLACES
         return tuple(expressions[key.name] for key in fragment.keys), fragment.cells if listed else None
 
-    def _fragment(self, selected: str, group: str = "") -> Fragment:
-        sql = f"SELECT {selected} FROM {self.table}{group}"
-        request = Request.new(sql, epsilon=1.0, nonce="0" * 32, expires_unix_s=0)
-        try:
-            (block,) = self.planner.plan(request).blocks
-        except QueryRefused as refusal:
-            raise ConfigError(f"{sql}: {refusal.message}", remedy=refusal.remedy) from None
-        return block.fragments[self.province]
+    def _fragment(self, aggregates: Sequence[str], keys: Sequence[str] = ()) -> Fragment:
+        return planned_block(self.planner, self.table, aggregates, keys=keys).fragments[self.province]
+
+
+def planned_block(
+    planner: Planner, table: str, aggregates: Sequence[str], *, keys: Sequence[str] = (), epsilon: float = 1.0
+) -> Block:
+    """The one block of a query that an operator's tool asks, by `keys`; nothing is released for it.
+
+    Raises:
+        ConfigError: it is not answered; says why.
+    """
+    grouped = f" GROUP BY {', '.join(keys)}" if keys else ""
+    sql = f"SELECT {', '.join([*keys, *aggregates])} FROM {table}{grouped}"
+    request = Request.new(sql, epsilon=epsilon, nonce="0" * 32, expires_unix_s=0)
+    try:
+        (block,) = planner.plan(request).blocks
+    except QueryRefused as refusal:
+        raise ConfigError(f"{sql}: {refusal.message}", remedy=refusal.remedy) from None
+    return block
 
 
 def _expressions(fragment: Fragment) -> dict[str, str]:

@@ -23,11 +23,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import sqlglot
 from sqlglot import exp
 
 from privacy.fragment import Fragment, Measure
+from privacy.rows.relation import conjuncts_of
 
 MOST_PLACES = 62  # bits 0 to 61 of a BIGINT; bit 62 stands for the groups that are not listed
 _CLAUSES = frozenset({"kind", "expressions", "from_", "where"})
@@ -98,33 +100,38 @@ def unit_sums_sql(sums: UnitSums, *, rows: str, secret: str) -> str:
     return f"SELECT r.*, {before} AS {_BEFORE} FROM ({ranked}) AS r LEFT JOIN {sums.places} AS p ON {same}"
 
 
-def stored_per_unit(fragment: Fragment, stored: Iterable[UnitSums]) -> str | None:
-    """`bounding._per_unit` of `fragment` from one of the tables; None where none of them has what it takes.
+class Ready:
+    """What the tables `stored` hold ready of one fragment: chosen by what they hold, never by the data."""
 
-    It is chosen by what the tables hold ready, never by the data.
-    """
-    tables = [sums for sums in stored if (sums.table,) == fragment.tables]
-    if not tables or any(measure.kind == "tree" for measure in fragment.measures):
-        return None
-    read = sqlglot.parse_one(fragment.relation, dialect="duckdb")
-    if not isinstance(read, exp.Select) or not _is_plain(read):
-        return None
-    found = (_Reading(read, sums).per_unit(fragment) for sums in tables)
-    return next((sql for sql in found if sql is not None), None)
+    def __init__(self, fragment: Fragment, stored: Iterable[UnitSums]) -> None:
+        self._fragment = fragment
+        self._tables = [sums for sums in stored if (sums.table,) == fragment.tables]
 
+    @cached_property
+    def _relation(self) -> exp.Expr:
+        return sqlglot.parse_one(self._fragment.relation, dialect="duckdb")
 
-def units_with_more_rows(fragment: Fragment, least: int, stored: Iterable[UnitSums]) -> str | None:
-    """SELECT of the units, as `unit`, that have more than `least` rows in the whole table that the fragment reads.
+    def per_unit(self) -> str | None:
+        """`bounding._per_unit` from one of the tables; None where none of them has what it takes."""
+        if not self._tables or any(measure.kind == "tree" for measure in self._fragment.measures):
+            return None
+        read = self._relation
+        if not isinstance(read, exp.Select) or not _is_plain(read):
+            return None
+        found = (_Reading(read, sums).per_unit(self._fragment) for sums in self._tables)
+        return next((sql for sql in found if sql is not None), None)
 
-    These are all that have more in its relation: with no join a row gives one at most. None where that is not so.
-    """
-    sums = next((sums for sums in stored if (sums.table,) == fragment.tables and not sums.keys), None)
-    if sums is None:
-        return None
-    read = sqlglot.parse_one(fragment.relation, dialect="duckdb")
-    if len(list(read.find_all(exp.Table))) != 1 or read.find(exp.Join, exp.SetOperation, exp.Lateral, exp.Unnest):
-        return None
-    return f"SELECT HASH({_UNIT}) AS unit FROM {sums.name} WHERE {_ROWS} > {least}"
+    def units_with_more_rows(self, least: int) -> str | None:
+        """SELECT of the units, as `unit`, that have more than `least` rows in the whole table that the fragment reads.
+
+        These are all that have more in its relation: with no join a row gives one at most. None where that is not so.
+        """
+        sums = next((sums for sums in self._tables if not sums.keys), None)
+        if sums is None or len(list(self._relation.find_all(exp.Table))) != 1:
+            return None
+        if self._relation.find(exp.Join, exp.SetOperation, exp.Lateral, exp.Unnest):
+            return None
+        return f"SELECT HASH({_UNIT}) AS unit FROM {sums.name} WHERE {_ROWS} > {least}"
 
 
 _UNIT, _ROWS, _RANK, _BEFORE, _PLACE = '"#unit"', '"#rows"', '"#rank"', '"#before"', '"#place"'
@@ -141,7 +148,7 @@ class _Reading:
         inputs = {item.alias: item.unalias() for item in self.relation.selects}
         where = self.relation.args.get("where")
         keys = [self._over_stored(inputs[key.name]) for key in fragment.keys]
-        tests = [self._over_stored(test) for test in _conjuncts(where.this)] if where is not None else []
+        tests = [self._over_stored(test) for test in conjuncts_of(where and where.this)]
         own = [self._own(measure, inputs) for measure in fragment.finest if _has_sum(measure)]
         if not self._is_group(keys) or None in tests or None in own:
             return None
@@ -202,11 +209,6 @@ def _is_plain(read: exp.Select) -> bool:
 
 def _has_sum(measure: Measure) -> bool:
     return measure.kind != "units" or measure.input is not None
-
-
-def _conjuncts(test: exp.Expr) -> list[exp.Expr]:
-    test = test.unnest()
-    return [*_conjuncts(test.this), *_conjuncts(test.expression)] if isinstance(test, exp.And) else [test]
 
 
 def _where(tests: list[exp.Expr]) -> str:
