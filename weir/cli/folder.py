@@ -73,11 +73,11 @@ def _announce(federation: Federation) -> None:
     """Words for people on stderr; where stdout is no terminal, one line of JSON for machines."""
     from rich.markup import escape
 
-    said = {"serving": "federation", "address": federation.address, "nodes": federation.nodes}
-    if not sys.stdout.isatty():
-        print(json.dumps(said), flush=True)
     _say(f"[green]Serving[/] {escape(str(federation.folder))}: nodes {', '.join(federation.nodes)}.")
     _say(f"Ask it: [bold]weir catalog --at {federation.address}[/] (stop it with Ctrl-C)")
+    said = {"serving": "federation", "address": federation.address, "nodes": federation.nodes}
+    if not sys.stdout.isatty():  # last: whoever reads it may stop us at once
+        print(json.dumps(said), flush=True)
 
 
 def _watch(federation: Federation, asked: list[int]) -> None:
