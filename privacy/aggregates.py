@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from privacy.dialect import Histogram
 from privacy.errors import ConstructRefused
 from privacy.expressions import Facts, Reading
 from privacy.expressions.comparisons import condition
@@ -168,7 +167,7 @@ _AGGREGATES: dict[type[exp.Expr], Lower] = {
     exp.WithinGroup: _within_group,
     exp.ApproxDistinct: count_distinct,
     exp.Mode: mode,
-    Histogram: histogram,
+    exp.AnonymousAggFunc: histogram,  # spellings.py makes no other
 }
 _SECOND: dict[type[exp.Expr], set[str]] = {  # what else an aggregate may be given
     exp.CovarPop: {"expression"},
@@ -181,7 +180,7 @@ _SECOND: dict[type[exp.Expr], set[str]] = {  # what else an aggregate may be giv
     exp.Quantile: {"quantile"},
     exp.ApproxQuantile: {"quantile"},
     exp.WithinGroup: {"expression"},
-    Histogram: {"expression"},
+    exp.AnonymousAggFunc: {"expressions"},
 }
 _ANSWERED = (
     "COUNT(*), COUNT(x), COUNT(DISTINCT x), COUNT_IF(condition), BOOL_OR, BOOL_AND, SUM(x), AVG(x), MIN, MAX, "
@@ -199,12 +198,20 @@ def _filtered(node: exp.Expr) -> tuple[exp.Expr | None, exp.Expr]:
 def _is_plain(aggregate: exp.Expr) -> bool:
     given = {name for name, value in aggregate.args.items() if value not in (None, [], False)}
     known = {"this", "big_int"} | _SECOND.get(type(aggregate), set())
-    distinct = isinstance(aggregate.this, exp.Distinct) and not isinstance(aggregate, exp.Count)
-    return not (given - known or distinct or isinstance(aggregate.this, exp.Order))
+    distinct = isinstance(aggregate, exp.Count)
+    refused = exp.Order if distinct else exp.Order | exp.Distinct
+    return not given - known and not any(isinstance(value, refused) for value in _arguments(aggregate))
+
+
+def _arguments(aggregate: exp.Expr) -> list[exp.Expr]:
+    """What it is about."""
+    arguments = aggregate.expressions if isinstance(aggregate, exp.AnonymousAggFunc) else [aggregate.this]
+    return [argument for argument in arguments if isinstance(argument, exp.Expr)]
 
 
 def _not_answered(node: exp.Expr, aggregate: exp.Expr) -> ConstructRefused:
-    name = aggregate.sql_name() if isinstance(aggregate, exp.Func) else aggregate.key.upper()
+    named = isinstance(aggregate, exp.Func) and not isinstance(aggregate, exp.AnonymousAggFunc)
+    name = aggregate.sql_name() if named else aggregate.name or aggregate.key.upper()
     return ConstructRefused(
         f"`{shown(node)}`: this form of {name} is not answered", remedy=f"Use {_ANSWERED}.", position=position_of(node)
     )
@@ -212,10 +219,10 @@ def _not_answered(node: exp.Expr, aggregate: exp.Expr) -> ConstructRefused:
 
 def _refuse_nesting(node: exp.Expr, aggregate: exp.Expr) -> None:
     # PERCENTILE_CONT(p) WITHIN GROUP (ORDER BY x) is one aggregate in two nodes; its value stands in ORDER BY.
-    value = aggregate.expression if isinstance(aggregate, exp.WithinGroup) else aggregate.this
-    nested = next(value.find_all(exp.AggFunc, exp.Window), None) if value else None
-    star = isinstance(aggregate.this, exp.Star) and not isinstance(aggregate, exp.Count)
-    if nested is not None or star:
+    values = [aggregate.expression] if isinstance(aggregate, exp.WithinGroup) else _arguments(aggregate)
+    nested = any(value.find(exp.AggFunc, exp.Window) for value in values)
+    star = any(isinstance(value, exp.Star) for value in values) and not isinstance(aggregate, exp.Count)
+    if nested or star:
         raise ConstructRefused(
             f"`{shown(node)}` cannot be aggregated",
             remedy="Aggregate a column or an expression over one row.",

@@ -7,12 +7,11 @@ smaller holds.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from sqlglot import exp
 
-from privacy.dialect import DifferentialPrivacy
 from privacy.errors import ConstructRefused
 from privacy.positions import position_of, shown
 from privacy.request import MOST_DELTA, MOST_EPSILON, Limits, Options, Request, by_column
@@ -99,14 +98,14 @@ _ELSEWHERE = {
 }
 
 
-def read_clause(node: DifferentialPrivacy) -> Clause:
-    """The options of the clause.
+def read_clause(options: Sequence[exp.Expr]) -> Clause:
+    """What the items of OPTIONS(…) say.
 
     Raises:
         ConstructRefused: an option that is unknown, stands twice, or has a value that it cannot have.
     """
     found: dict[str, Limits | int] = {}
-    for item in node.expressions:
+    for item in options:
         name = _name(item)
         option = _OPTIONS.get(name)
         if option is None:

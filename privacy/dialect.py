@@ -1,35 +1,22 @@
-"""DuckDB's SQL, with EXPLAIN and HISTOGRAM as trees, and with the clause in which GoogleSQL says what a query may cost.
+"""DuckDB's SQL, with EXPLAIN before a query, and with the clause in which GoogleSQL says what a query may cost.
 
     EXPLAIN SELECT WITH DIFFERENTIAL_PRIVACY OPTIONS(epsilon = 1, max_groups_contributed = 2) kind, COUNT(*) FROM …
 
-The clause stands where a hint stands, behind SELECT, and comes back as the SELECT's hint.
+Both are taken out of the tokens, so that sqlglot's own parser reads the rest: its compiled classes cannot be extended.
+In the place of the clause stands a hint, which nobody can write in DuckDB's SQL.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sqlglot import TokenType, exp
 from sqlglot.dialects.duckdb import DuckDB
-from sqlglot.parsers.duckdb import DuckDBParser
+from sqlglot.tokens import Token
+
+from privacy.errors import Position
 
 _BEGIN = {TokenType.SELECT, TokenType.WITH, TokenType.FROM, TokenType.PIVOT}  # a query
-
-
-class DifferentialPrivacy(exp.Hint):
-    """WITH DIFFERENTIAL_PRIVACY, with its OPTIONS as expressions."""
-
-    arg_types = {"expressions": False}  # noqa: RUF012 - as sqlglot has it
-
-
-class Explain(exp.Expression):
-    """EXPLAIN of a query; of anything else, whose tokens are dropped, there is no `this`."""
-
-    arg_types = {"this": False}  # noqa: RUF012
-
-
-class Histogram(exp.Expression, exp.AggFunc):
-    """HISTOGRAM(x), HISTOGRAM(x, [10, 20, 50])."""
-
-    arg_types = {"this": True, "expression": False}  # noqa: RUF012
 
 
 class WeirSQL(DuckDB):
@@ -41,30 +28,120 @@ class WeirSQL(DuckDB):
         # As a keyword it would swallow the statement as one text.
         KEYWORDS = {name: kind for name, kind in DuckDB.Tokenizer.KEYWORDS.items() if name != "EXPLAIN"}  # noqa: RUF012
 
-    class Parser(DuckDBParser):
-        FUNCTIONS = {**DuckDBParser.FUNCTIONS, "HISTOGRAM": Histogram.from_arg_list}  # noqa: RUF012
 
-        def _parse_statement(self) -> exp.Expr | None:
-            place = self._curr
-            if not self._match_text_seq("EXPLAIN"):
-                return super()._parse_statement()
-            if self._at_a_query():
-                return self.expression(Explain(this=super()._parse_statement()), token=place)
-            while self._curr:
-                self._advance()
-            return self.expression(Explain(), token=place)
+@dataclass(frozen=True)
+class DifferentialPrivacy:
+    """WITH DIFFERENTIAL_PRIVACY at one SELECT.
 
-        def _at_a_query(self) -> bool:
-            start = self._index
-            while self._match(TokenType.L_PAREN):
-                pass
-            found = self._curr.token_type in _BEGIN
-            self._retreat(start)
-            return found
+    Attributes:
+        options: what stands in OPTIONS(…).
+    """
 
-        def _parse_hint(self) -> exp.Hint | None:
-            place = self._curr
-            if not self._match_text_seq("WITH", "DIFFERENTIAL_PRIVACY"):
-                return super()._parse_hint()
-            options = self._parse_wrapped_csv(self._parse_expression) if self._match_text_seq("OPTIONS") else []
-            return self.expression(DifferentialPrivacy(expressions=options), token=place)
+    select: exp.Select
+    options: tuple[exp.Expr, ...]
+    position: Position
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What a text says.
+
+    Attributes:
+        statements: without EXPLAIN and clauses.
+        clauses: in the order in which they are written.
+        explain: where EXPLAIN stands, at the beginning.
+        explains: a query follows it.
+    """
+
+    statements: tuple[exp.Expr, ...]
+    clauses: tuple[DifferentialPrivacy, ...]
+    explain: Position | None
+    explains: bool
+
+
+def read(sql: str) -> Parsed:
+    """The statements in `sql`.
+
+    Raises:
+        SqlglotError, RecursionError: as sqlglot does.
+    """
+    tokens = _WEIR.tokenize(sql)
+    explain = _place(tokens[0]) if tokens and _is_word(tokens[0], "EXPLAIN") else None
+    if explain is not None:
+        tokens = tokens[1:]
+        first = next((token for token in tokens if token.token_type != TokenType.L_PAREN), None)
+        if first is None or first.token_type not in _BEGIN:
+            return Parsed((), (), explain, explains=False)
+    kept, written = _without_clauses(tokens)
+    statements = [one for one in _WEIR.parser().parse(kept, sql) if one is not None]
+    clauses = tuple(_clause(sql, select, written) for one in statements for select in one.find_all(exp.Select))
+    found = tuple(one for one in statements if not isinstance(one, exp.Semicolon))
+    return Parsed(found, tuple(filter(None, clauses)), explain, explains=explain is not None)
+
+
+_WEIR = WeirSQL()
+_DEEPER = {TokenType.L_PAREN: 1, TokenType.R_PAREN: -1}
+_Clause = tuple[Token, list[Token]]  # WITH, and the tokens between the parentheses of OPTIONS
+
+
+def _without_clauses(tokens: list[Token]) -> tuple[list[Token], list[_Clause]]:
+    """The tokens with a hint in the place of each clause, which names its place in the list."""
+    kept: list[Token] = []
+    clauses: list[_Clause] = []
+    place = 0
+    while place < len(tokens):
+        start = tokens[place]
+        end, options = _clause_at(tokens, place)
+        if end == place:
+            kept.append(start)
+            place += 1
+            continue
+        kept.append(_in_its_place(start, TokenType.HINT, comments=[f"_{len(clauses)}"]))
+        clauses.append((start, options))
+        place = end
+    return kept, clauses
+
+
+def _clause_at(tokens: list[Token], start: int) -> tuple[int, list[Token]]:
+    """Where the clause that starts at `start` ends, and its options; `start` where there is none."""
+    if not start or tokens[start].token_type != TokenType.WITH or tokens[start - 1].token_type != TokenType.SELECT:
+        return start, []
+    words = [token.text.upper() for token in tokens[start + 1 : start + 4]]
+    if words[:1] != ["DIFFERENTIAL_PRIVACY"]:
+        return start, []
+    if words[1:] != ["OPTIONS", "("]:
+        return start + 2, []
+    depth = 0
+    for end in range(start + 3, len(tokens)):
+        depth += _DEEPER.get(tokens[end].token_type, 0)
+        if depth == 0:
+            return end + 1, tokens[start + 4 : end]
+    return start, []  # not closed: the parser says so
+
+
+def _clause(sql: str, select: exp.Select, written: list[_Clause]) -> DifferentialPrivacy | None:
+    hint = select.args.get("hint")
+    if hint is None:
+        return None
+    select.set("hint", None)
+    start, options = written[int(hint.expressions[0].name[1:])]
+    # As the columns of a SELECT they are parsed as expressions, with commas between.
+    parsed = _WEIR.parser().parse([_in_its_place(start, TokenType.SELECT), *options], sql) if options else []
+    only = parsed[0] if len(parsed) == 1 else None
+    plain = isinstance(only, exp.Select) and not any(value for name, value in only.args.items() if name != "expressions")
+    items = only.expressions if plain and only is not None else [item for item in parsed if item is not None]
+    return DifferentialPrivacy(select, tuple(items), _place(start))
+
+
+def _in_its_place(token: Token, kind: TokenType, comments: list[str] | None = None) -> Token:
+    """A token that nobody wrote, as if it stood where `token` does."""
+    return Token(kind, token.text, token.line, token.col, token.start, token.end, comments or [])
+
+
+def _is_word(token: Token, word: str) -> bool:
+    return token.token_type == TokenType.VAR and token.text.upper() == word
+
+
+def _place(token: Token) -> Position:
+    """Its first letter; sqlglot counts its last column."""
+    return Position(token.line, token.col - token.end + token.start)

@@ -42,9 +42,9 @@ def count_distinct(book: MeasureBook, node: exp.Expr, kept: exp.Expr | None) -> 
 
 def histogram(book: MeasureBook, node: exp.Expr, kept: exp.Expr | None) -> Lowered:
     """HISTOGRAM(x), and HISTOGRAM(x, [10, 20, 50]): a MAP of values, or of upper boundaries, to counts."""
-    boundaries = node.args.get("expression")
-    bins = book.bins_of_values(node.this) if boundaries is None else range_bins(node.this, boundaries, book.reader)
-    kind = map_of(book.reader.value(node.this).facts.type, "BIGINT")
+    value, *boundaries = node.expressions
+    bins = range_bins(value, boundaries[0], book.reader) if boundaries else book.bins_of_values(value)
+    kind = map_of(book.reader.value(value).facts.type, "BIGINT")
     return book.read_off(node, bins, "counts", kept, facts=Facts(kind, nullable=True))
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from privacy.clause import Clause, read_clause
-from privacy.dialect import DifferentialPrivacy, Explain, WeirSQL
+from privacy.dialect import DifferentialPrivacy, Parsed, read
 from privacy.errors import ConstructRefused, Position, SyntaxRefused
 from privacy.growth import refuse_growth
 from privacy.positions import position_of, shown
@@ -52,16 +51,17 @@ def parse(sql: str) -> Written:
         SyntaxRefused: it does not parse; with the position.
         ConstructRefused: several statements, no query, or a clause that is not answered.
     """
-    statement = _one(_statements(sql))
-    explains = isinstance(statement, Explain)
-    if explains:
-        statement = _explained(statement)
+    parsed = _parsed(sql)
+    if parsed.explain is not None and not parsed.explains:
+        raise _explained_otherwise(parsed.explain)
+    statement = _one(parsed.statements)
     if not isinstance(statement, exp.Select | exp.SetOperation | exp.Subquery | exp.Pivot):
         raise _not_a_select(statement)
-    _refuse_half_numbers(statement)
+    for part in (statement, *(option for clause in parsed.clauses for option in clause.options)):
+        _refuse_half_numbers(part)
     for index in statement.find_all(exp.Bracket):
         index.set("offset", 1)  # as written, and as it is to be written again
-    clause = _clause_of(statement)
+    clause = _clause_of(statement, parsed.clauses)
     spelled(statement)
     for select in statement.find_all(exp.Select):
         for name, value in select.args.items():
@@ -70,38 +70,30 @@ def parse(sql: str) -> Written:
         if select.args.get("kind") or select.args.get("hint"):
             raise _clause("kind", select)
     refuse_growth(statement)
-    return Written(statement, clause, explains)
+    return Written(statement, clause, parsed.explains)
 
 
-def _explained(statement: exp.Expr) -> exp.Expr:
-    if statement.this is None:
-        raise ConstructRefused(
-            "Of EXPLAIN only the plain form is answered, before a query",
-            remedy="Write EXPLAIN SELECT …, which runs nothing and costs nothing; as JSON it comes from .to_dict(), or "
-            "from `weir query --format json`.",
-            position=position_of(statement),
-        )
-    query: exp.Expr = statement.this.pop()
-    return query
+def _explained_otherwise(position: Position) -> ConstructRefused:
+    return ConstructRefused(
+        "Of EXPLAIN only the plain form is answered, before a query",
+        remedy="Write EXPLAIN SELECT …, which runs nothing and costs nothing; as JSON it comes from .to_dict(), or "
+        "from `weir query --format json`.",
+        position=position,
+    )
 
 
-def _clause_of(statement: exp.Expr) -> Clause:
-    """WITH DIFFERENTIAL_PRIVACY of the outermost SELECT, taken off it."""
+def _clause_of(statement: exp.Expr, clauses: tuple[DifferentialPrivacy, ...]) -> Clause:
+    """WITH DIFFERENTIAL_PRIVACY of the outermost SELECT."""
     outermost = statement.unnest()
-    found = [node for node in statement.find_all(exp.Select) if isinstance(node.args.get("hint"), DifferentialPrivacy)]
-    inner = next((select for select in found if select is not outermost), None)
+    inner = next((clause for clause in clauses if clause.select is not outermost), None)
     if inner is not None:
         around = "around the UNION" if isinstance(outermost, exp.SetOperation) else "there"
         raise ConstructRefused(
             "WITH DIFFERENTIAL_PRIVACY is about the whole query, and stands at its outermost SELECT alone",
             remedy=f"Write it once, {around}: SELECT WITH DIFFERENTIAL_PRIVACY OPTIONS(…) … FROM (…) AS t.",
-            position=position_of(inner.args["hint"]),
+            position=inner.position,
         )
-    if not found:
-        return Clause()
-    clause = found[0].args["hint"]
-    found[0].set("hint", None)
-    return read_clause(clause)
+    return read_clause(clauses[0].options) if clauses else Clause()
 
 
 def _refuse_half_numbers(statement: exp.Expr) -> None:
@@ -117,9 +109,9 @@ def _refuse_half_numbers(statement: exp.Expr) -> None:
             ) from None
 
 
-def _statements(sql: str) -> list[exp.Expr | None]:
+def _parsed(sql: str) -> Parsed:
     try:
-        return list(sqlglot.parse(sql, dialect=WeirSQL))
+        return read(sql)
     except SqlglotError as fault:
         raise _syntax(fault) from None
     except RecursionError:
@@ -140,19 +132,16 @@ def _syntax(fault: SqlglotError) -> SyntaxRefused:
     return SyntaxRefused(f"Syntax error{near}: {what}", remedy="Correct the SQL there.", position=position)
 
 
-def _one(statements: list[exp.Expr | None]) -> exp.Expr:
-    found = [
-        statement for statement in statements if statement is not None and not isinstance(statement, exp.Semicolon)
-    ]
-    if not found:
+def _one(statements: tuple[exp.Expr, ...]) -> exp.Expr:
+    if not statements:
         raise SyntaxRefused("There is no query.", remedy=_NOT_A_SELECT)
-    if len(found) > 1:
+    if len(statements) > 1:
         raise ConstructRefused(
-            f"There are {len(found)} statements; a request is one query",
+            f"There are {len(statements)} statements; a request is one query",
             remedy="Send them one at a time.",
-            position=position_of(found[1]),
+            position=position_of(statements[1]),
         )
-    return found[0]
+    return statements[0]
 
 
 def _not_a_select(statement: exp.Expr) -> ConstructRefused:

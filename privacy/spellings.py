@@ -121,7 +121,12 @@ def _standard_error(given: Sequence[exp.Expr]) -> exp.Expr | None:
     return exp.Paren(this=exp.Div(this=exp.StddevPop(this=given[0].copy()), expression=root))
 
 
+def _histogram(given: Sequence[exp.Expr]) -> exp.Expr | None:
+    return exp.AnonymousAggFunc(this="HISTOGRAM", expressions=list(given)) if len(given) in (1, 2) else None
+
+
 _FUNCTIONS: dict[str, Callable[[Sequence[exp.Expr]], exp.Expr | None]] = {
+    "HISTOGRAM": _histogram,
     "DATE_PART": _date_part,
     "DATEPART": _date_part,
     "WEEKDAY": _part("dow"),

@@ -44,6 +44,8 @@ def _leaves_out_empty(select: exp.Select, alias: str) -> bool:
 
 def _value(aggregate: exp.Expr) -> object:
     """What it looks at: `x` of `COUNT(x)` and of `COUNT(DISTINCT x)`."""
+    if isinstance(aggregate, exp.AnonymousAggFunc):  # HISTOGRAM
+        return aggregate.expressions[0]
     inner = aggregate.this
     return inner.expressions[0] if isinstance(inner, exp.Distinct) and len(inner.expressions) == 1 else inner
 
