@@ -282,4 +282,5 @@ def _create_public_table(connection: duckdb.DuckDBPyConnection, name: str, table
     columns = ", ".join(f"{identifier(column)} {engine_type(spec)}" for column, spec in table.columns.items())
     places = ", ".join("?" for _ in table.columns)
     connection.execute(f"CREATE TABLE {identifier(name)} ({columns})")
-    connection.executemany(f"INSERT INTO {identifier(name)} VALUES ({places})", [list(row) for row in table.rows])
+    rows = [[value + 0.0 if isinstance(value, float) else value for value in row] for row in table.rows]  # no −0.0
+    connection.executemany(f"INSERT INTO {identifier(name)} VALUES ({places})", rows)

@@ -4,7 +4,7 @@ A view is total: whatever a row holds, it gives a value of the standard or NULL,
 
     cost_yuan DOUBLE, bounds [0, 1000]
     → CASE WHEN "cost_yuan" BETWEEN 0.0 AND 1000.0 THEN "cost_yuan"
-           WHEN "cost_yuan" < 0.0 THEN 0.0 WHEN NOT isnan("cost_yuan") THEN 1000.0 END AS "cost"
+           WHEN "cost_yuan" < 0.0 THEN 0.0 WHEN NOT isnan("cost_yuan") THEN 1000.0 END + 0.0 AS "cost"
 
 The first branch takes nearly every row, so that DuckDB skips the others (measured against LEAST and GREATEST, which
 also ignore NULLs and would turn them into a bound).
@@ -69,8 +69,8 @@ def standard_value(column: Column, local_name: str, local_type: str, *, is_unit:
         return _bounded_integer(column.bounds, raw, local_type, how)
     value = converted(raw, target, how)
     if target == "DOUBLE":
-        bounds = column.bounds and tuple(f"CAST({bound!r} AS DOUBLE)" for bound in column.bounds)
-        return _clamped(value, *bounds, nan=True) if bounds else _finite(value)
+        bounds = column.bounds and tuple(f"CAST({bound + 0.0!r} AS DOUBLE)" for bound in column.bounds)
+        return _one_zero(_clamped(value, *bounds, nan=True) if bounds else _finite(value))
     if target == "DATE":
         days = column.range and tuple(f"DATE '{day.isoformat()}'" for day in column.range)
         return (
@@ -114,6 +114,11 @@ def _clamped(value: str, low: str, high: str, *, nan: bool = False, target: str 
     above = f"NOT isnan({value})" if nan else f"{value} > {high}"
     outside = f"WHEN {value} < {low} THEN {low} WHEN {above} THEN {high}"
     return f"CASE WHEN {value} BETWEEN {low} AND {high} THEN {inside} {outside} END"
+
+
+def _one_zero(value: str) -> str:
+    """0.0 for −0.0, which is equal to it: of equal values one stands for both, and which one hangs on all rows."""
+    return f"{value} + CAST(0 AS DOUBLE)"
 
 
 def _finite(value: str) -> str:

@@ -210,8 +210,9 @@ def _arguments(aggregate: exp.Expr) -> list[exp.Expr]:
 
 
 def _not_answered(node: exp.Expr, aggregate: exp.Expr) -> ConstructRefused:
-    named = isinstance(aggregate, exp.Func) and not isinstance(aggregate, exp.AnonymousAggFunc)
-    name = aggregate.sql_name() if named else aggregate.name or aggregate.key.upper()
+    name = aggregate.sql_name() if isinstance(aggregate, exp.Func) else aggregate.key.upper()
+    if isinstance(aggregate, exp.AnonymousAggFunc):
+        name = aggregate.name
     return ConstructRefused(
         f"`{shown(node)}`: this form of {name} is not answered", remedy=f"Use {_ANSWERED}.", position=position_of(node)
     )

@@ -51,7 +51,7 @@ class _Option:
     may_be_zero: bool = False
     by_column: bool = False
 
-    def value(self, item: exp.EQ) -> Limits | int:
+    def value(self, item: exp.Expr) -> Limits | int:
         """What `item` says that it is.
 
         Raises:

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlglot import TokenType, exp
+from sqlglot import Token, TokenType, exp
 from sqlglot.dialects.duckdb import DuckDB
-from sqlglot.tokens import Token
 
 from privacy.errors import Position
 
@@ -128,7 +127,9 @@ def _clause(sql: str, select: exp.Select, written: list[_Clause]) -> Differentia
     # As the columns of a SELECT they are parsed as expressions, with commas between.
     parsed = _WEIR.parser().parse([_in_its_place(start, TokenType.SELECT), *options], sql) if options else []
     only = parsed[0] if len(parsed) == 1 else None
-    plain = isinstance(only, exp.Select) and not any(value for name, value in only.args.items() if name != "expressions")
+    plain = isinstance(only, exp.Select) and not any(
+        value for name, value in only.args.items() if name != "expressions"
+    )
     items = only.expressions if plain and only is not None else [item for item in parsed if item is not None]
     return DifferentialPrivacy(select, tuple(items), _place(start))
 

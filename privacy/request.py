@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from privacy.errors import RequestRefused
 
-PLANNER_VERSION = 3  # a node of another version says so instead of guessing
+PLANNER_VERSION = 4  # a node of another version says so instead of guessing
 MAX_SQL_CHARACTERS = 20_000
 DELTA = 1e-9
 MOST_DELTA = 1e-3

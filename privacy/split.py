@@ -173,7 +173,7 @@ class _Above:
         self._lowered: dict[str, Lowered] = {}
         self.shown: list[set[str]] = []  # after `rest`: by column of the answer, the aggregates in it
         self._aliases: dict[str, exp.Expr] = {item.alias: item.unalias() for item in select.expressions if item.alias}
-        self._reader = Reader(self._resolve)
+        self._reader = Reader(self._resolve, of_rows=False)
         self.query = exp.Select()  # see `Split.above`; to be read after `rest`
 
     def rest(self, names: tuple[str, ...]) -> Rest:

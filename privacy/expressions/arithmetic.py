@@ -71,9 +71,15 @@ def _binary(interval: Callable[[Facts, Facts], Interval]) -> Callable[[Reader, e
             first = cast(first, "BIGINT")
         nullable = left.facts.nullable or right.facts.nullable
         kind = "BIGINT" if exact else "DOUBLE"
-        return Reading(type(node)(this=first, expression=second), Facts(kind, low, high, nullable))
+        minus_zero = isinstance(node, exp.Mul) and below_zero(left, right)  # sums of what is not −0.0 are not −0.0
+        return Reading(type(node)(this=first, expression=second), Facts(kind, low, high, nullable), minus_zero)
 
     return apply
+
+
+def below_zero(*operands: Reading) -> bool:
+    """Whether one may be: only then a product, quotient or rounded value can be −0.0."""
+    return any(operand.facts.low < 0 for operand in operands)
 
 
 def _widened(facts: Facts) -> Facts:
@@ -86,7 +92,8 @@ def negation(reader: Reader, node: exp.Neg) -> Reading:
     exact = facts.type == "BIGINT" and facts.fits_integer
     operand = grouped(inner.sql) if exact else as_double(inner)
     kind = "BIGINT" if exact else "DOUBLE"
-    return Reading(exp.Neg(this=operand), Facts(kind, -facts.high, -facts.low, facts.nullable, narrow=facts.narrow))
+    negated = Facts(kind, -facts.high, -facts.low, facts.nullable, narrow=facts.narrow)
+    return Reading(exp.Neg(this=operand), negated, minus_zero=facts.low <= 0 <= facts.high)
 
 
 def _nonzero(divisor: Reading) -> exp.Expr:
@@ -109,7 +116,7 @@ def division(reader: Reader, node: exp.Div) -> Reading:
         low, high = min(corners), max(corners)
     nullable = left.facts.nullable or right.facts.nullable or _may_vanish(right.facts)
     quotient = exp.Div(this=as_double(left), expression=_nonzero(right))
-    return Reading(quotient, Facts("DOUBLE", low, high, nullable))
+    return Reading(quotient, Facts("DOUBLE", low, high, nullable), below_zero(left, right))
 
 
 def integer_division(reader: Reader, node: exp.IntDiv) -> Reading:
@@ -158,7 +165,8 @@ def _remainder(left: Reading, right: Reading) -> Reading:
         low, high = (0.0 if above.low >= 0 else -high), high
     nullable = left.facts.nullable or right.facts.nullable or _may_vanish(right.facts)
     divisor = Reading(as_double(right), right.facts)
-    return Reading(exp.Mod(this=as_double(left), expression=_nonzero(divisor)), Facts("DOUBLE", low, high, nullable))
+    rest = exp.Mod(this=as_double(left), expression=_nonzero(divisor))
+    return Reading(rest, Facts("DOUBLE", low, high, nullable), below_zero(left))
 
 
 def _integers(reader: Reader, node: exp.Binary) -> list[Reading]:
@@ -213,7 +221,8 @@ def rounded(inner: Reading, places: int) -> Reading:
     high = _rounded(inner.facts.high, places, outwards=1)
     digits = integer(abs(places)) if places >= 0 else exp.Neg(this=integer(abs(places)))
     facts = Facts("DOUBLE", low, high, inner.facts.nullable)
-    return Reading(exp.Round(this=as_double(inner), decimals=digits if places else None), facts)
+    sql = exp.Round(this=as_double(inner), decimals=digits if places else None)
+    return Reading(sql, facts, below_zero(inner))
 
 
 def _digits(node: exp.Expr) -> int | None:
@@ -242,7 +251,8 @@ def _whole(kind: type[exp.Func], function: Callable[[Number], int]) -> Callable[
         (inner,) = numbers_of(reader, node, node.this)
         bounds = (inner.facts.low, inner.facts.high)
         low, high = (function(bound) if math.isfinite(bound) else bound for bound in bounds)
-        return Reading(kind(this=as_double(inner)), Facts("DOUBLE", low, high, inner.facts.nullable))
+        facts = Facts("DOUBLE", low, high, inner.facts.nullable)
+        return Reading(kind(this=as_double(inner)), facts, below_zero(inner))
 
     return apply
 

@@ -73,7 +73,7 @@ def _real(inner: Reading, node: exp.Cast) -> Reading:
     if facts.type == "BOOLEAN":
         return Reading(cast(cast(inner.sql, "BIGINT"), "DOUBLE"), Facts("DOUBLE", 0, 1, facts.nullable))
     if facts.type == "VARCHAR":
-        return Reading(_tried(inner.sql, "DOUBLE"), Facts("DOUBLE", nullable=True))
+        return Reading(_tried(inner.sql, "DOUBLE"), Facts("DOUBLE", nullable=True), minus_zero=True)
     raise refuse_types(node, facts)
 
 
@@ -102,7 +102,11 @@ def as_text(inner: Reading, node: exp.Expr) -> Reading:
         return inner
     if inner.facts.type == "NULL":
         raise refuse_types(node, inner.facts)
-    return Reading(cast(inner.sql, "VARCHAR"), Facts("VARCHAR", nullable=inner.facts.nullable))
+    text = cast(inner.sql, "VARCHAR")
+    if inner.facts.type == "DOUBLE" and not inner.facts.bounded:
+        # Every NaN is equal to every other, so which of them stands for both would hang on the rows of others.
+        text = exp.Replace(this=text, expression=exp.Literal.string("-nan"), replacement=exp.Literal.string("nan"))
+    return Reading(text, Facts("VARCHAR", nullable=inner.facts.nullable))
 
 
 def _truth(inner: Reading) -> Reading:

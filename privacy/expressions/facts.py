@@ -84,10 +84,15 @@ def parts_of(kind: str) -> tuple[str, str] | None:
 
 @dataclass(frozen=True)
 class Reading:
-    """An expression in total form (no input makes it fail), with its facts."""
+    """An expression in total form (no input makes it fail), with its facts.
+
+    Attributes:
+        minus_zero: a DOUBLE that may be −0.0; the reader of rows makes 0.0 of that.
+    """
 
     sql: exp.Expr
     facts: Facts
+    minus_zero: bool = False
 
 
 def hull(*parts: Facts) -> tuple[Number, Number]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from privacy.errors import ConstructRefused
-from privacy.expressions.arithmetic import LAST_BITS, as_double, numbers_of
+from privacy.expressions.arithmetic import LAST_BITS, as_double, below_zero, numbers_of
 from privacy.expressions.facts import Facts, Number, Reading
 from privacy.expressions.rules import cast, integer, rule
 from privacy.positions import position_of, shown
@@ -31,7 +31,7 @@ def power(reader: Reader, node: exp.Pow) -> Reading:
         low, high = _powers(base.facts, float(exponent.facts.low))
     nullable = base.facts.nullable or exponent.facts.nullable
     raised = exp.Pow(this=as_double(base), expression=as_double(exponent))
-    return Reading(raised, Facts("DOUBLE", low, high, nullable))
+    return Reading(raised, Facts("DOUBLE", low, high, nullable), below_zero(base))
 
 
 def _powers(base: Facts, exponent: float) -> Interval:

@@ -8,7 +8,7 @@ from sqlglot import exp
 
 from privacy.errors import ConstructRefused, RowsRefused
 from privacy.expressions.facts import Reading
-from privacy.expressions.rules import Rule
+from privacy.expressions.rules import Rule, one_zero
 from privacy.positions import position_of, shown
 
 Resolve = Callable[[exp.Column], Reading]
@@ -21,11 +21,13 @@ class Reader:
     Args:
         resolve: facts of a column; raises NameRefused for one that it does not know.
         subquery: reads EXISTS (SELECT …) and x IN (SELECT …), where they may stand.
+        of_rows: the columns are of rows, where no value may be −0.0, and not of answers.
     """
 
-    def __init__(self, resolve: Resolve, subquery: Subquery | None = None) -> None:
+    def __init__(self, resolve: Resolve, subquery: Subquery | None = None, *, of_rows: bool = True) -> None:
         self._resolve = resolve
         self._subquery = subquery
+        self._of_rows = of_rows
 
     def read(self, node: exp.Expr) -> Reading:
         """Facts and total form of `node`.
@@ -49,7 +51,10 @@ class Reader:
                     remedy="Use its plain form; docs/sql.md lists what may be written.",
                     position=position_of(node),
                 )
-        return rule.apply(self, node)
+        reading = rule.apply(self, node)
+        if self._of_rows and reading.minus_zero and reading.facts.type == "DOUBLE":
+            return Reading(one_zero(reading.sql), reading.facts)
+        return reading
 
     def value(self, node: exp.Expr) -> Reading:
         """As `read`, for places where the unit's identifier may not stand."""

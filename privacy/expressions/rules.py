@@ -61,6 +61,14 @@ def grouped(node: exp.Expr) -> exp.Expr:
     return exp.Paren(this=node) if isinstance(node, _LOOSE) and not isinstance(node, exp.Paren) else node
 
 
+def one_zero(node: exp.Expr) -> exp.Expr:
+    """`node`, a DOUBLE, with 0.0 in the place of −0.0.
+
+    SQL takes the two as equal, and of equal values one stands for both: which one would hang on the rows of others.
+    """
+    return exp.Add(this=grouped(node), expression=cast(integer(0), "DOUBLE"))
+
+
 def integer(value: int) -> exp.Expr:
     return exp.Literal.number(value)
 

@@ -33,6 +33,14 @@ def through(column: Column, local_type: str, value: Any, *, is_unit: bool = Fals
     return _connection.execute(f"SELECT {sql} FROM (SELECT CAST($1 AS {local_type}) AS c)", [value]).fetchall()[0][0]
 
 
+@pytest.mark.parametrize("column", [BOUNDED, FREE, BOUNDED.model_copy(update={"bounds": (-0.0, 5.0)})])
+@pytest.mark.parametrize(
+    ("local_type", "value"), [("DOUBLE", -0.0), ("FLOAT", -0.0), ("VARCHAR", "-0"), ("DOUBLE", -9e9)]
+)
+def test_no_value_is_minus_zero(column: Column, local_type: str, value: Any) -> None:
+    assert repr(through(column, local_type, value)) != "-0.0"
+
+
 @pytest.mark.parametrize(
     ("column", "local_type", "value", "expected"),
     [

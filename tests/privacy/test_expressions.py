@@ -30,7 +30,7 @@ ROWS = """
     SELECT * FROM (VALUES (-3), (0), (3)) AS a(small), (VALUES (1), (9)) AS b(positive),
       (VALUES (-9007199254740992), (0), (9007199254740992)) AS c(large),
       (VALUES (-9223372036854775808), (0), (9223372036854775807)) AS d(free), (VALUES (-5), (0), (NULL)) AS e(maybe),
-      (VALUES (-1e3::DOUBLE), (0.5::DOUBLE), (1e3::DOUBLE)) AS f(real),
+      (VALUES (-1e3::DOUBLE), (0::DOUBLE), (0.5::DOUBLE), (1e3::DOUBLE)) AS f(real),
       (VALUES ('nan'::DOUBLE), ('inf'::DOUBLE), (-1e308::DOUBLE), (NULL)) AS g(wild), (VALUES (TRUE), (FALSE)) AS h(flag),
       (VALUES (DATE '2022-01-01'), (DATE '2024-12-31')) AS i(day), (VALUES ('a'), ('')) AS j(code)
 """
@@ -137,6 +137,33 @@ def test_total_and_within_facts(rows: duckdb.DuckDBPyConnection, text: str) -> N
         slack = 1e-9 * max(1.0, abs(facts.low), abs(facts.high))  # of rounding; measures are clamped once more
         assert all(facts.low - slack <= value <= facts.high + slack for value in present)
     assert facts.type == "DOUBLE" or all(isinstance(value, int) for value in present)
+    assert not any(value == 0 and math.copysign(1, value) < 0 for value in present)  # −0.0 would be equal to 0.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("-0.0", "-(real * 0)", "real * (-0.0)", "0 / real", "ROUND(real / 1e4)", "CEIL(-ABS(real) / 1e4)", "TRUNC(real / 1e4)"),
+        *("ROUND(-small / 10)", "real % 1", "POWER(real * 0 - 0.0, 3)", "CAST('-0' AS DOUBLE)", "TRY_CAST(code || '-0' AS DOUBLE)"),
+        *("LEAST(-real * 0, small * 0)", "CASE WHEN flag THEN 0.0 ELSE -0.0 END", "COALESCE(-(real - real), 1)", "-1e-300 * 1e-300"),
+        *("CAST(-0.3 AS DECIMAL(5, 0))", "FLOOR(-(real * 0))", "SQRT(-(real * 0))", "ROUND(-ABS(real), -4)"),
+    ],
+)  # fmt: skip
+def test_no_value_is_minus_zero(rows: duckdb.DuckDBPyConnection, text: str) -> None:
+    reading = READER.read(sqlglot.parse_one(text, dialect="duckdb"))
+    found = rows.execute(f"SELECT CAST({reading.sql.sql(dialect='duckdb')} AS VARCHAR) FROM r").fetchall()
+    assert any(shown is not None and float(shown) == 0 for (shown,) in found)
+    assert "-0.0" not in {shown for (shown,) in found}
+
+
+@pytest.mark.parametrize("text", ["CAST({} AS VARCHAR)", "{} || ''", "CONCAT({})", "CONCAT_WS('-', {}, {})"])
+@pytest.mark.parametrize(
+    "none", ["POWER(-1, 0.5)", "-POWER(-1, 0.5)", "wild - wild", "-(wild - wild)", "CAST('-nan' AS DOUBLE)"]
+)
+def test_no_nan_is_told_from_another(rows: duckdb.DuckDBPyConnection, text: str, none: str) -> None:
+    read = READER.read(sqlglot.parse_one(text.format(none, none), dialect="duckdb")).sql.sql(dialect="duckdb")
+    found = {value for (value,) in rows.execute(f"SELECT {read} FROM r").fetchall()} - {None, "0.0", "0.0-0.0", ""}
+    assert found == {"nan-nan" if "WS" in text else "nan"}
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,7 @@ def _assert_known(source: Source, name: str, values: set[object]) -> None:
             assert facts.low <= value <= facts.high
             assert isinstance(value, int) == (facts.type == "BIGINT")
             assert not facts.bounded or math.isfinite(value)
+            assert value != 0 or math.copysign(1, value) > 0
 
 
 @given(nested(), people())
