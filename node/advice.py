@@ -79,7 +79,7 @@ def advise(
         DataError: the data do not meet the standard.
     """
     config = load_config(config_path)
-    tables = [name for name, private in config.catalog.private_tables.items() if private.rows_per_unit != 1]
+    tables = [name for name, private in config.catalog.private_tables.items() if private.rows_per_unit is None]
     chosen = tables if table is None else [name for name in tables if name == table]
     if not chosen:
         raise ConfigError("There is no such table whose persons may have several rows.", remedy=_known(tables))

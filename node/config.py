@@ -290,8 +290,8 @@ class _Reader:
             table = catalog.private_tables.get(name)
             if table is None:
                 self._refuse(("snapshots", "sums", name), "is no private table of the catalog")
-            if table.rows_per_unit == 1:
-                self._refuse(("snapshots", "sums", name), "has one row per unit: its rows are its sums; leave it out")
+            if table.rows_per_unit is not None:
+                self._refuse(("snapshots", "sums", name), "has `rows_per_unit`: its rows need no sums; leave it out")
         sums = {name: settings.sums.get(name, SumsSettings()) for name in catalog.private_tables}
         return PreparedPlace(self._resolved(settings.folder), settings.keep, sums)
 

@@ -98,7 +98,7 @@ def _layout(config: NodeConfig, place: PreparedPlace) -> tuple[Stored, ...]:
     return tuple(
         stored
         for name, sums in sorted(place.sums.items())
-        if tables[name].rows_per_unit != 1
+        if tables[name].rows_per_unit is None
         for stored in layout(
             config.catalog, province=config.province, table=name, keys=sums.keys, aggregates=sums.aggregates
         )

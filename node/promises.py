@@ -48,14 +48,19 @@ def rows_without_unit(engine: Engine, source: Source, table: PrivateTable) -> in
 def broken_promises(engine: Engine, name: str, table: PrivateTable) -> list[Finding]:
     """An error for each promise that the view `name` does not keep; it must drop rows without unit already."""
     unit, view = identifier(table.unit_column), identifier(name)
-    if table.rows_per_unit == 1:
-        several = _number(engine, f"SELECT count(*) FROM (FROM {view} SELECT 1 GROUP BY {unit} HAVING count(*) > 1)")
-        if several:
-            message = f"{several:,} units have more than one row, but the catalog says `rows_per_unit = 1`."
-            return [Finding(name, table.unit_column, "error", message)]
-        return []
+    found: list[Finding] = []
+    most = table.rows_per_unit
+    if most is not None:
+        above = f"FROM {view} SELECT 1 GROUP BY {unit} HAVING count(*) > {most}"
+        units = _number(engine, f"SELECT count(*) FROM ({above})")
+        if units:
+            rows = "one row" if most == 1 else f"{most} rows"
+            message = f"{units:,} units have more than {rows}, but the catalog says `rows_per_unit = {most}`."
+            found.append(Finding(name, table.unit_column, "error", message))
+    if most == 1:
+        return found
     fixed = [column for column, spec in table.columns.items() if spec.fixed_per_unit and column != table.unit_column]
-    return [finding for column in fixed for finding in _not_fixed(engine, name, unit, column)]
+    return [*found, *(finding for column in fixed for finding in _not_fixed(engine, name, unit, column))]
 
 
 def _not_fixed(engine: Engine, name: str, unit: str, column: str) -> list[Finding]:

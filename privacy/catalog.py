@@ -146,7 +146,7 @@ class PrivateTable(_Model):
         unit: whose privacy it is, for example `person`.
         unit_column: the column that identifies the unit.
         span: the most nodes that may hold rows of one unit, or `all`.
-        rows_per_unit: 1 where every unit has at most one row at a node; bounding is then not needed.
+        rows_per_unit: the most rows that a unit has at a node, where that is sure; bounding is then not needed.
         max_rows: the most rows of one unit that count in one group.
         max_groups: the most groups that one unit may touch at one node.
         key: columns that tell the rows of one unit at one node apart; joins on them do not multiply the limits.
@@ -157,7 +157,7 @@ class PrivateTable(_Model):
     unit: Name
     unit_column: Name
     span: Annotated[int, Field(ge=1)] | Literal["all"]
-    rows_per_unit: Literal[1] | None = None
+    rows_per_unit: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     max_rows: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     max_groups: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     key: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
@@ -176,9 +176,9 @@ class PrivateTable(_Model):
         if unknown is not None:
             raise ValueError(f"`key` names {unknown!r}, which is not among the columns")
         if self.rows_per_unit is None and (self.max_rows is None or self.max_groups is None):
-            raise ValueError("give `max_rows` and `max_groups`, or `rows_per_unit = 1`")
-        if self.rows_per_unit == 1 and (self.max_rows is not None or self.max_groups is not None):
-            raise ValueError("`rows_per_unit = 1` leaves nothing for `max_rows` and `max_groups` to limit")
+            raise ValueError("give `max_rows` and `max_groups`, or `rows_per_unit`")
+        if self.rows_per_unit is not None and (self.max_rows is not None or self.max_groups is not None):
+            raise ValueError("`rows_per_unit` leaves nothing for `max_rows` and `max_groups` to limit")
         return self
 
 

@@ -105,6 +105,8 @@ def _limits(catalog: Catalog, table: PrivateTable | PublicTable) -> str:
     held = f"private: protects each {table.unit} (`{table.unit_column}`), who may have records at {where}"
     if table.rows_per_unit == 1:
         return f"{held}, one row each"
+    if table.rows_per_unit is not None:
+        return f"{held}, at most {table.rows_per_unit:,} rows each at a node"
     return f"{held}; at most {table.max_rows:,} rows count in a group, and {table.max_groups:,} groups at a node"
 
 

@@ -170,16 +170,14 @@ def private_source(
     Args:
         max_rows, max_groups: of the request, which may lower the catalog's limits.
     """
-    one = table.rows_per_unit
-    owner = Owner(
-        table.unit,
-        ((name, catalog.span(table)),),
-        one,
-        one or min(table.max_rows or 1, max_rows or LARGEST_LIMIT),
-        one or min(table.max_groups or 1, max_groups or LARGEST_LIMIT),
-    )
+    most = table.rows_per_unit
+    rows = min(table.max_rows or most or 1, max_rows or LARGEST_LIMIT)
+    groups = min(table.max_groups or most or 1, max_groups or LARGEST_LIMIT)
+    # What is promised needs no bounding; limits that the request names replace it where they let no more count.
+    limited = most is None or (most > 1 and (rows < most or groups < most) and rows * groups <= most)
+    owner = Owner(table.unit, ((name, catalog.span(table)),), None if limited else most, rows, groups)
     columns = {column: _private_column(column, known, table) for column, known in table.columns.items()}
-    key = frozenset[str]() if one else frozenset(table.key) if table.key else None
+    key = frozenset[str]() if most == 1 else frozenset(table.key) if table.key else None
     return Source(alias, exp.Table(this=exp.to_identifier(name)), columns, table.unit_column, owner, name, key)
 
 

@@ -46,7 +46,7 @@ def test_one_in_eight_is_in_two_nodes(panel: duckdb.DuckDBPyConnection, catalog:
     (per_mille,) = _row(panel, f"SELECT (1000 * avg((nodes = 2)::INT))::INT FROM ({per_person}) WHERE years > 1")
     assert per_mille == pytest.approx(125, abs=15)
     table = catalog.private_tables["panel"]
-    assert (catalog.span(table), table.max_rows) == (2, 5)
+    assert (catalog.span(table), table.rows_per_unit) == (2, 5)
 
 
 def test_nodes_have_like_shares(panel: duckdb.DuckDBPyConnection) -> None:

@@ -93,6 +93,15 @@ def test_broken_promises_are_errors(tmp_path: Path) -> None:
     assert Finding("residents", "person_id", "error", message) in findings
 
 
+def test_promised_rows_are_counted(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "rows", residents=f"{RESIDENTS} UNION ALL SELECT i, true FROM range(3) AS t(i)")
+    catalog = folder.path / "catalog.toml"
+    catalog.write_text(catalog.read_text().replace("rows_per_unit = 1", "rows_per_unit = 2"))
+    assert [finding for finding in check(folder.config) if finding.level == "error"] == []
+    catalog.write_text(catalog.read_text().replace("rows_per_unit = 2", "rows_per_unit = 1"))
+    assert "`rows_per_unit = 1`" in found(folder, "residents", "person_id")[-1][1]
+
+
 def test_units_with_more_rows_than_count_are_a_warning(tmp_path: Path) -> None:
     more = f"{VISITS} UNION ALL SELECT 1, 5, 'M', 5, DATE '2023-01-01', 'inpatient' FROM range(2)"
     level, message = found(make_folder(tmp_path / "many", visits=more), "visits", "person_id")[-1]

@@ -277,7 +277,7 @@ def test_what_is_not_configured_is_said(folder: Folder) -> None:
     ("old", "new", "says"),
     [
         ("sums.visits", "sums.firms", r"`snapshots\.sums\.firms`: is no private table"),
-        ("sums.visits", "sums.residents", "one row per unit"),
+        ("sums.visits", "sums.residents", "rows_per_unit"),
         ('["kind"], ', '["colour"], ', "colour"),
         ("STDDEV_SAMP", "MEDIAN", "MEDIAN"),
         ("keep = 1", "keep = -1", "keep"),

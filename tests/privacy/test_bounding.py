@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privacy.bounding import bounded_sql
+from privacy.catalog import parse_catalog
 from privacy.fragment import Fragment, Measure
 from privacy.pairs import apart
-from tests.privacy.corpus_planner import plan
+from privacy.planner import Planner
+from tests.privacy.corpus_planner import CATALOG, plan, request
 from tests.privacy.exact_sums import PERSON, exact_sums, visit
 
 QUERIES = {
@@ -43,6 +45,55 @@ def test_one_unit_changes_no_more_than_the_sensitivity(
     name: str, theirs: list[tuple[object, ...]], others: list[tuple[int, tuple[object, ...]]]
 ) -> None:
     fragment = plan(QUERIES[name], max_rows=3, max_groups=4).blocks[0].fragments["jiangsu"]
+    _assert_moved_within(name, fragment, theirs, others)
+
+
+MOST = 5  # rows of a unit, promised
+PROMISED = Planner(
+    parse_catalog(
+        CATALOG.read_text().replace("max_rows = 11\nmax_groups = 11\n", f"rows_per_unit = {MOST}\n"), source="promised"
+    )
+)
+
+
+@pytest.mark.parametrize("name", QUERIES)
+@given(theirs=st.lists(visit, max_size=MOST), others=st.lists(st.tuples(st.integers(100, 103), visit), max_size=MOST))
+@settings(max_examples=30, deadline=None)
+def test_one_unit_of_promised_rows_changes_no_more_than_the_sensitivity(
+    name: str, theirs: list[tuple[object, ...]], others: list[tuple[int, tuple[object, ...]]]
+) -> None:
+    fragment = PROMISED.plan(request(QUERIES[name])).blocks[0].fragments["jiangsu"]
+    assert fragment.bounding.form == "none"
+    _assert_moved_within(name, fragment, theirs, others)
+
+
+@pytest.mark.parametrize(
+    ("options", "form", "sensitivity"),
+    [
+        ({}, "none", MOST),
+        ({"max_rows": 9}, "none", MOST),
+        ({"max_rows": 1}, "clip_and_limit", MOST),  # in L2 it is less
+        ({"max_rows": 2, "max_groups": 2}, "clip_and_limit", 4),
+        ({"max_rows": 2}, "none", MOST),
+        ({"max_groups": 1}, "clip_and_limit", MOST),
+    ],
+)
+def test_limits_of_a_request_replace_promised_rows_where_they_let_no_more_count(
+    options: dict[str, int], form: str, sensitivity: int
+) -> None:
+    sql = "SELECT hospital, COUNT(*) FROM visits GROUP BY hospital"
+    fragment = PROMISED.plan(request(sql, **options)).blocks[0].fragments["jiangsu"]
+    assert fragment.bounding.form == form
+    assert fragment.measures[0].sensitivity == sensitivity
+
+
+def _assert_moved_within(
+    name: str,
+    fragment: Fragment,
+    theirs: list[tuple[object, ...]],
+    others: list[tuple[int, tuple[object, ...]]],
+) -> None:
+    """The unit with the rows `theirs`, beside `others`, moves the exact sums by no more than is declared."""
     if name == "fixed key":  # the catalog promises it, and the node checks the promise before it serves
         theirs = [(*row[:2], "F", *row[3:]) for row in theirs]
     visits = [(person, *row) for person, row in others]

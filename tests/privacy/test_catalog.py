@@ -24,7 +24,7 @@ def _line(fragment: str) -> int:
         ('["SH02", "shanghai", 2]', '["SH02", "shanghai"]', "tables.hospitals", "row 2"),
         ('["SH02", "shanghai", 2]', '["SH02", "shanghai", "two"]', "tables.hospitals", "'two'"),
         ('values = ["F", "M"], fixed', 'values = ["F", "F"], fixed', "tables.visits.columns.sex", "distinct"),
-        ("rows_per_unit = 1", "rows_per_unit = 2", "tables.residents.rows_per_unit", "1"),
+        ("rows_per_unit = 1", "rows_per_unit = 0", "tables.residents.rows_per_unit", "greater"),
         ("rows_per_unit = 1\n", "", "tables.residents", "max_rows"),
         ("max_rows = 11", "max_rows = 0", "tables.visits.max_rows", "greater"),
         ("max_rows = 11", "most_rows = 11", "tables.visits.most_rows", "not permitted"),
