@@ -151,7 +151,9 @@ def _together(province: str, blocks: Sequence[str], ended: Sequence[Released | B
         epsilon_charged=math.fsum(charge.epsilon_charged for charge in charges),
         already_released=all(charge.already_released for charge in charges),
     )
-    return Answered({block: reply.cells for block, reply in zip(blocks, found, strict=True)}, charge)
+    replies = dict(zip(blocks, found, strict=True))
+    cells = {block: reply.cells for block, reply in replies.items()}
+    return Answered(cells, charge, {block: reply.digest for block, reply in replies.items()})
 
 
 def _missing(faults: Mapping[str, WeirError]) -> tuple[Missing, ...]:

@@ -12,6 +12,7 @@ from privacy.request import PLANNER_VERSION, Request
 
 if TYPE_CHECKING:
     from coordinator.fanout import FanOut
+    from coordinator.repeats import Repeats
     from coordinator.rest import RestEngine
     from privacy.fragment import Plan
 
@@ -37,6 +38,7 @@ class Tools:
     planner: Planning
     fanout: FanOut
     rest: RestEngine
+    repeats: Repeats
     now_unix_s: Callable[[], float]
     deadline_s: float
 

@@ -59,10 +59,15 @@ class Charge:
 
 @dataclass(frozen=True)
 class Released:
-    """One node's noisy cells of a block, and their cost."""
+    """One node's noisy cells of a block, and their cost.
+
+    Attributes:
+        digest: of the cells, SHA-256.
+    """
 
     cells: pa.Table
     charge: Charge
+    digest: bytes
 
 
 @dataclass(frozen=True)
@@ -82,10 +87,11 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Answered:
-    """One node's noisy cells by block, and what they cost together."""
+    """One node's noisy cells by block with their digests, and what they cost together."""
 
     cells: dict[str, pa.Table]
     charge: Charge
+    digests: dict[str, bytes]
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from coordinator.config import CoordinatorConfig, load_config
 from coordinator.fanout import FanOut
 from coordinator.node_link import MESSAGE_BYTES, NodeLink
 from coordinator.question import Tools
+from coordinator.repeats import Repeats
 from coordinator.rest import RestEngine
 from coordinator.service import CoordinatorService
 from privacy.errors import ConfigError, UnavailableError
@@ -117,6 +118,7 @@ def _tools(config: CoordinatorConfig) -> Tools:
         planner=Planner(config.catalog),
         fanout=FanOut(links),
         rest=RestEngine(),
+        repeats=Repeats(),
         now_unix_s=time.time,
         deadline_s=config.deadline_s,
     )

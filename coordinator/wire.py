@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -146,7 +147,7 @@ def released(province: str, reply: node_pb2.ReleaseReply) -> Released:
         cells.validate(full=True)
     except (pa.ArrowException, OSError):
         raise InternalError("The node's release cannot be read.") from None
-    return Released(cells, charge)
+    return Released(cells, charge, hashlib.sha256(reply.release).digest())
 
 
 def budget(reply: node_pb2.Budget) -> Budget:

@@ -30,12 +30,20 @@ class Remembered(Generic[KeyT, ValueT]):
 
     def get(self, key: KeyT, make: Callable[[], ValueT]) -> ValueT:
         """The value of `key`, by `make` where it is not known; what that raises is not remembered."""
+        known = self.known(key)
+        return known if known is not None else self.keep(key, make())
+
+    def known(self, key: KeyT) -> ValueT | None:
+        """The value of `key`, if it is remembered."""
         with self._lock:
             known = self._kept.get(key)
-            if known is not None:
-                self._kept.move_to_end(key)
-                return known[0]
-        value = make()
+            if known is None:
+                return None
+            self._kept.move_to_end(key)
+            return known[0]
+
+    def keep(self, key: KeyT, value: ValueT) -> ValueT:
+        """`value`, which is remembered."""
         size = self._size(key, value)
         with self._lock:
             if key not in self._kept and size <= self._most_bytes:

@@ -15,6 +15,7 @@ from grpc import aio
 from coordinator.fanout import FanOut
 from coordinator.node_link import NodeLink
 from coordinator.question import Tools
+from coordinator.repeats import Repeats
 from coordinator.rest import RestEngine
 from privacy.errors import ERROR_KEY
 from privacy.fragment import MERGED, Block, Bounding, Fragment, Key, Measure, OutputColumn, Plan, Rest
@@ -254,7 +255,7 @@ async def federation(
             servers.append(server)
         links[province] = NodeLink(province, address, catalog_digest=DIGEST)
     rest = RestEngine()
-    tools = Tools(planner, FanOut(links), rest, lambda: NOW, deadline_s)
+    tools = Tools(planner, FanOut(links), rest, Repeats(), lambda: NOW, deadline_s)
     try:
         yield tools
     finally:

@@ -6,12 +6,13 @@ import asyncio
 import math
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from coordinator import fanout, node_link
-from coordinator.above import NO_ERROR_BARS
+from coordinator import fanout, node_link, query
+from coordinator.above import NO_ERROR_BARS, Computed, computed
 from coordinator.answers import Answer, Event, NodeDone, Started
 from coordinator.explain import explanation
 from coordinator.query import answer
@@ -456,3 +457,47 @@ def test_a_node_is_introduced_once_and_queries_run_side_by_side() -> None:
     anhui = node("anhui", 3)
     asyncio.run(run({"anhui": anhui}))
     assert anhui.calls.count("describe") == 1
+
+
+def test_who_asks_again_and_gets_the_same_releases_gets_the_same_answer_uncomputed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    computations: list[dict[str, object]] = []
+
+    def counted(*arguments: Any, **named: Any) -> Computed:
+        computations.append(named)
+        return computed(*arguments, **named)
+
+    monkeypatch.setattr(query, "computed", counted)
+
+    async def run() -> None:
+        nodes = {"anhui": node("anhui", 3), "shanghai": node("shanghai", 4)}
+        async with federation(nodes, FixedPlanner(total_plan(*nodes))) as tools:
+            first, again = [last(await events_of(tools, raw_request())) for _ in range(2)]
+            assert len(computations) == 1
+            assert (again.rows, again.bars) == (first.rows, first.bars)
+            await events_of(tools, raw_request(max_rows=5))
+            assert len(computations) == 2  # another question, with other error bars
+            nodes["shanghai"].cells = release(no_keys(), [5])
+            assert last(await events_of(tools, raw_request())).rows.to_pydict() == {"n": [8]}
+            assert len(computations) == 3
+            nodes["shanghai"].release_fault = DataError("The data changed.")
+            assert last(await events_of(tools, raw_request())).rows.to_pydict() == {"n": [3]}
+            assert len(computations) == 4
+
+    asyncio.run(run())
+
+
+def test_an_answer_that_lacks_its_error_bars_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hasty(*arguments: Any, **named: Any) -> Computed:
+        return replace(computed(*arguments, **named), notes=("No error bars.",))
+
+    async def run() -> None:
+        nodes = {"anhui": node("anhui", 3)}
+        async with federation(nodes, FixedPlanner(total_plan(*nodes))) as tools:
+            with monkeypatch.context() as changed:
+                changed.setattr(query, "computed", hasty)
+                assert "No error bars." in last(await events_of(tools, raw_request())).notes
+            assert "No error bars." not in last(await events_of(tools, raw_request())).notes
+
+    asyncio.run(run())
