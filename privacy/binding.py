@@ -14,6 +14,7 @@ from sqlglot.optimizer.scope import Scope, traverse_scope
 from sqlglot.schema import MappingSchema
 
 from privacy.catalog import PROVINCE, Catalog, PrivateTable, Table
+from privacy.dialect import DUCKDB
 from privacy.errors import ConstructRefused, NameRefused
 from privacy.grouping import expand_positions
 from privacy.many_columns import expand_columns
@@ -30,7 +31,7 @@ class Names:
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
         tables: dict[str, object] = {name: _types(table) for name, table in catalog.tables.items()}
-        self.schema = MappingSchema(tables, dialect="duckdb")
+        self.schema = MappingSchema(tables, dialect=DUCKDB)
 
 
 def bind(query: exp.Query, names: Names) -> exp.Query:
@@ -45,7 +46,7 @@ def bind(query: exp.Query, names: Names) -> exp.Query:
         NameRefused: an unknown or ambiguous table or column, with the nearest name.
         ConstructRefused: something other than a table of the catalog or a sub-query in FROM.
     """
-    query = normalize_identifiers(query, dialect="duckdb")
+    query = normalize_identifiers(query, dialect=DUCKDB)
     for scope in traverse_scope(query):
         _check_scope(scope, names.catalog)
     for select in query.find_all(exp.Select):
@@ -56,7 +57,7 @@ def bind(query: exp.Query, names: Names) -> exp.Query:
         _expand_order_by_all(ordered)
     try:
         # What sqlglot's `qualify` does, but for names that have their case already.
-        bound = qualify_columns(qualify_tables(query, dialect="duckdb"), names.schema)
+        bound = qualify_columns(qualify_tables(query, dialect=DUCKDB), names.schema)
         validate_qualify_columns(bound)
     except SqlglotError as fault:
         message = str(fault).partition(". Line")[0].splitlines()[0]

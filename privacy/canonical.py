@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from sqlglot import exp
 
+from privacy.dialect import DUCKDB
+
 _TURNED: dict[type[exp.Expr], type[exp.Binary]] = {
     exp.EQ: exp.EQ,
     exp.NEQ: exp.NEQ,
@@ -55,7 +57,7 @@ def _is_constant(node: exp.Expr) -> bool:
 
 
 def _text(node: exp.Expr) -> str:
-    return node.sql(dialect="duckdb", copy=False)
+    return node.sql(dialect=DUCKDB, copy=False)
 
 
 def _holder(node: exp.Expr) -> exp.Expr | None:

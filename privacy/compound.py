@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from privacy.blocks import Around
+from privacy.dialect import DUCKDB
 from privacy.errors import ConstructRefused
 from privacy.expressions.by_name import OF_CONTAINERS
 from privacy.fragment import OutputColumn, Rest
@@ -57,7 +58,7 @@ def compound_rest(around: Around, blocks: Mapping[str, AboveBlock], names: tuple
         expressions=[exp.Star(), exp.alias_(_number(), "cell")],
         from_=exp.From(this=exp.Subquery(this=answer, alias=exp.to_identifier("answered"))),
     )
-    sql = numbered.sql(dialect="duckdb")
+    sql = numbered.sql(dialect=DUCKDB)
     error_sql = _error_sql(sql, around.query, blocks, noisy) if any(noisy) else ""
     return Rest(sql, error_sql, columns, joint=True)
 
@@ -69,7 +70,7 @@ def _number() -> exp.Expr:
 
 def _error_sql(sql: str, query: exp.Query, blocks: Mapping[str, AboveBlock], noisy: list[bool]) -> str:
     simulated = {name: _table(block.query, block.simulated_name, drawn=True) for name, block in blocks.items()}
-    drawn = _filled(_without_choice(query), simulated).sql(dialect="duckdb")
+    drawn = _filled(_without_choice(query), simulated).sql(dialect=DUCKDB)
     first = next(iter(blocks.values())).simulated_name
     columns = ", ".join(f"c{place}" for place in range(len(noisy)))
     same = [f"a.c{place} IS NOT DISTINCT FROM s.c{place}" for place, is_noisy in enumerate(noisy) if not is_noisy]

@@ -15,6 +15,7 @@ from sqlglot.dialects.duckdb import DuckDB
 
 from privacy.errors import Position
 
+DUCKDB = DuckDB()  # what is written; by its name sqlglot would make it anew each time
 _BEGIN = {TokenType.SELECT, TokenType.WITH, TokenType.FROM, TokenType.PIVOT}  # a query
 
 

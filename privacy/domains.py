@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from sqlglot import exp
 
 from privacy.catalog import ENUMERABLE_VALUES, Catalog, PrivateTable, PublicTable
+from privacy.dialect import DUCKDB
 from privacy.errors import DomainRefused
 from privacy.expressions import Facts, Reading
 from privacy.expressions.rules import grouped
@@ -228,7 +229,7 @@ class Domains:
         self._put_together(place, components, conditions, free)
         sizes = {name: self._most_values(place.relation, original) for name, original in named.items()}
         parts = [self._component_sql(place, component, free, conditions, sizes) for component in components]
-        constant = [part.sql(dialect="duckdb") for part in conditions if not part.find(exp.Column, exp.Query)]
+        constant = [part.sql(dialect=DUCKDB) for part in conditions if not part.find(exp.Column, exp.Query)]
         where = f" WHERE {' AND '.join(f'({part})' for part in constant)}" if constant else ""
         if not parts:
             return _Listed(f"SELECT 1 AS one{where}", 1)
@@ -386,9 +387,9 @@ class Domains:
             if isinstance(place.relation.source(alias).origin, tuple)
         }
         most = min(self._product(place, component, nested, free), math.prod(sizes[name] for name in component.keys))
-        items = ", ".join(f'{key.sql(dialect="duckdb")} AS "{name}"' for name, key in component.keys.items())
+        items = ", ".join(f'{key.sql(dialect=DUCKDB)} AS "{name}"' for name, key in component.keys.items())
         sources = self._sources(place, component, nested, free)
-        kept = [part.sql(dialect="duckdb") for part in conditions if _decides(place.relation, component, part)]
+        kept = [part.sql(dialect=DUCKDB) for part in conditions if _decides(place.relation, component, part)]
         where = f" WHERE {' AND '.join(f'({part})' for part in kept)}" if kept else ""
         return _Listed(f"SELECT DISTINCT {items}{' FROM ' if sources else ''}{sources}{where}", most)
 
@@ -514,7 +515,7 @@ def _is_listed(facts: Facts) -> bool:
 
 def _put_free(free: dict[str, _Free], part: exp.Expr, values: _Listed) -> exp.Column:
     """The column that stands for `part`; what is written twice is one."""
-    text = part.sql(dialect="duckdb")
+    text = part.sql(dialect=DUCKDB)
     name = next((known for known, one in free.items() if one.part.sql("duckdb") == text), None)
     if name is None:
         name = f"{_FREE}{len(free)}"

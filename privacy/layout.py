@@ -14,6 +14,7 @@ import sqlglot
 from sqlglot import exp
 
 from privacy.catalog import Catalog, PrivateTable
+from privacy.dialect import DUCKDB
 from privacy.errors import ConfigError, QueryRefused
 from privacy.fragment import Block, Fragment
 from privacy.planner import Planner
@@ -127,6 +128,6 @@ def planned_block(
 
 def _expressions(fragment: Fragment) -> dict[str, str]:
     """SQL by column of the relation."""
-    read = sqlglot.parse_one(fragment.relation, dialect="duckdb")
+    read = sqlglot.parse_one(fragment.relation, dialect=DUCKDB)
     assert isinstance(read, exp.Select)
-    return {item.alias: item.unalias().sql(dialect="duckdb") for item in read.selects}
+    return {item.alias: item.unalias().sql(dialect=DUCKDB) for item in read.selects}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from sqlglot import exp
 
 from privacy.bins import Bins, refuse_large, value_bins
+from privacy.dialect import DUCKDB
 from privacy.domains import Domains
 from privacy.errors import BoundsRefused, ConstructRefused, DomainRefused
 from privacy.expressions import Facts, Reader, Reading
@@ -146,12 +147,12 @@ class MeasureBook:
         grid = self._grid(reading)
         low, high = steps_of(reading.facts, grid)
         summed = _kept(in_steps(reading, grid, 0, low, high), kept)
-        text = summed.sql(dialect="duckdb")
+        text = summed.sql(dialect=DUCKDB)
         if text in self._from_means:
             return self._total_from_mean(node, kept, reading.facts, label=label)
         if low < high and (reading.facts.type == "DOUBLE" or not self._levels):
             counted = self._counted(node, kept)
-            self._sums[text] = counted.sql(dialect="duckdb") if counted is not None else None
+            self._sums[text] = counted.sql(dialect=DUCKDB) if counted is not None else None
         column = self._input(summed)
         measure = self._measure("sum", column, low, high, grid=grid, label=label)
         value = scaled(exp.column(measure.name), grid)
@@ -281,7 +282,7 @@ class MeasureBook:
             ConstructRefused: the bins of the query's aggregates are too many.
         """
         numbered = _kept(bins.leaf, kept)
-        if numbered.sql(dialect="duckdb") not in self._inputs:
+        if numbered.sql(dialect=DUCKDB) not in self._inputs:
             self._parts += sum(1 for _ in numbered.walk())
             refuse_large(node, self._parts)
         column = self._input(numbered)
@@ -365,7 +366,7 @@ class MeasureBook:
         return grid / 1000 if coarse else grid
 
     def _input(self, sql: exp.Expr) -> str:
-        text = sql.sql(dialect="duckdb")
+        text = sql.sql(dialect=DUCKDB)
         if text not in self._inputs:
             self._inputs[text] = Input(f"x{len(self._inputs)}", sql)
         return self._inputs[text].name

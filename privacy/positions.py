@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
+from privacy.dialect import DUCKDB
 from privacy.errors import Position
 
 
@@ -34,5 +35,5 @@ def shown(node: exp.Expr) -> str:
     """The expression as SQL, short enough for a message."""
     if any(WRITTEN in name.meta for name in node.find_all(exp.Identifier)):
         node = node.transform(_as_written)
-    text = node.sql(dialect="duckdb")
+    text = node.sql(dialect=DUCKDB)
     return text if len(text) <= 80 else text[:77] + "…"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from privacy.canonical import canonical, is_ordered_by_text
+from privacy.dialect import DUCKDB
 from privacy.open_keys import open_form
 from privacy.rows.source import in_province, is_province
 
@@ -56,7 +57,7 @@ class RelationTexts:
 def _template(query: exp.Query) -> tuple[str, str] | None:
     if any(is_province(column) and is_ordered_by_text(column) for column in query.find_all(exp.Column)):
         return None
-    mark, written = _ANY, query.sql(dialect="duckdb")
+    mark, written = _ANY, query.sql(dialect=DUCKDB)
     while mark in written:
         mark += ">"
     return _text(query, mark), mark
@@ -64,8 +65,8 @@ def _template(query: exp.Query) -> tuple[str, str] | None:
 
 def _text(query: exp.Query, province: str) -> str:
     """`query`, which is changed in place, in the one spelling that a release is known by."""
-    return canonical(in_province(query, province)).sql(dialect="duckdb", copy=False)
+    return canonical(in_province(query, province)).sql(dialect=DUCKDB, copy=False)
 
 
 def _literal(text: str) -> str:
-    return exp.Literal.string(text).sql(dialect="duckdb")
+    return exp.Literal.string(text).sql(dialect=DUCKDB)

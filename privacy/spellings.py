@@ -24,7 +24,9 @@ def spelled(statement: exp.Expr) -> None:
     Raises:
         ConstructRefused: a window that is named and nowhere defined.
     """
-    written = [(item, shown(item)) for item in statement.selects] if isinstance(statement, exp.Query) else []
+    items = statement.selects if isinstance(statement, exp.Query) else []
+    unnamed = [not (item.alias or isinstance(item, exp.Column | exp.Star)) for item in items]
+    written = [(item, shown(item) if bare else "") for item, bare in zip(items, unnamed, strict=True)]
     for select in statement.find_all(exp.Select):
         _put_windows_in_place(select)
     for node in reversed(list(statement.walk())):  # the innermost first

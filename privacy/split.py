@@ -10,6 +10,7 @@ from sqlglot import exp
 
 from privacy.aggregates import is_aggregate, lower
 from privacy.catalog import Catalog
+from privacy.dialect import DUCKDB
 from privacy.domains import Domains
 from privacy.errors import ConstructRefused, RequestRefused, RowsRefused
 from privacy.expressions import Facts, Reader, Reading
@@ -336,7 +337,7 @@ def _alias(sql: exp.Expr, name: str, *, quoted: bool = False) -> exp.Alias:
 
 def _sql(query: exp.Select) -> str:
     """`query` in DuckDB's dialect; it is used up, because to copy it first takes twice as long as to write it."""
-    return query.sql(dialect="duckdb", copy=False)
+    return query.sql(dialect=DUCKDB, copy=False)
 
 
 _GROUPS = "<groups>"  # no identifier of a query can be this

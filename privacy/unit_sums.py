@@ -28,6 +28,7 @@ from functools import cached_property
 import sqlglot
 from sqlglot import exp
 
+from privacy.dialect import DUCKDB
 from privacy.fragment import Fragment, Measure
 from privacy.rows.relation import conjuncts_of
 
@@ -109,7 +110,7 @@ class Ready:
 
     @cached_property
     def _relation(self) -> exp.Expr:
-        return sqlglot.parse_one(self._fragment.relation, dialect="duckdb")
+        return sqlglot.parse_one(self._fragment.relation, dialect=DUCKDB)
 
     def per_unit(self) -> str | None:
         """`bounding._per_unit` from one of the tables; None where none of them has what it takes."""
@@ -240,8 +241,8 @@ def _count(number: int) -> str:
 
 
 def _sql(node: exp.Expr) -> str:
-    return node.sql(dialect="duckdb")
+    return node.sql(dialect=DUCKDB)
 
 
 def _quoted(name: str) -> str:
-    return exp.to_identifier(name, quoted=True).sql(dialect="duckdb")
+    return exp.to_identifier(name, quoted=True).sql(dialect=DUCKDB)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
+from privacy.dialect import DUCKDB
 from privacy.expressions import Facts, Reading
 from privacy.expressions.arithmetic import clamp
 from privacy.expressions.rules import cast, integer
@@ -116,7 +117,7 @@ def _one_of(column: exp.Column, values: Iterable[exp.Expr], read: Read) -> Mappi
         return {}
     ends = [(reading.facts.low, reading.facts.high) for reading in readings]
     same = facts.type in _TYPES and all(reading.facts.type == facts.type for reading in readings)
-    written = frozenset(_typed(reading).sql(dialect="duckdb") for reading in readings) if same else None
+    written = frozenset(_typed(reading).sql(dialect=DUCKDB) for reading in readings) if same else None
     return {_place(column): Held(written, min(low for low, _ in ends), max(high for _, high in ends))}
 
 
