@@ -143,8 +143,11 @@ class Engine:
                 cursor.execute(statement)
             cursor.execute("COMMIT")
 
-    def run(self, sql: str) -> pa.Table:
+    def run(self, sql: str, *, long: bool = False) -> pa.Table:
         """The result of one SELECT.
+
+        Args:
+            long: it may have thousands of rows.
 
         Raises:
             InternalError: anything went wrong, or it took too long; the text says nothing of the data.
@@ -154,7 +157,9 @@ class Engine:
             if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
                 raise ValueError("not one SELECT")
             cursor.execute("BEGIN TRANSACTION READ ONLY")
-            # Not cursor.sql(): it binds the statement once to describe it and once to run it, a third of a small query.
+            if long:
+                return cursor.sql(statements[0]).to_arrow_table()
+            # cursor.sql() binds the statement once to describe it and once to run it, a third of a small query.
             cursor.execute(statements[0])
             return _fetched(cursor)
 
@@ -201,7 +206,7 @@ class Engine:
 
 
 def _fetched(cursor: duckdb.DuckDBPyConnection) -> pa.Table:
-    """The result as Arrow: one row a group, so small; sums may exceed 64 bits."""
+    """The result as Arrow, by way of Python; sums may exceed 64 bits."""
     rows = cursor.fetchall()
     columns = {}
     for place, (name, kind, *_) in enumerate(cursor.description or ()):

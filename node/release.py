@@ -27,7 +27,7 @@ class Runs(Protocol):
 
     name: str
 
-    def run(self, sql: str) -> pa.Table: ...
+    def run(self, sql: str, *, long: bool) -> pa.Table: ...
 
 
 class Data(Protocol):
@@ -166,7 +166,8 @@ class Releases:
         return Released(answer, charged, reservation.answer is not None, snapshot.name, budget)
 
     def _run(self, fragment: Fragment, identity: str, snapshot: Snapshot) -> bytes:
-        exact = self.engine.run(self.bounded_sql(fragment, secret=self.ledger.secret))
+        long = fragment.threshold is not None or fragment.cell_count > _FEW_CELLS
+        exact = self.engine.run(self.bounded_sql(fragment, secret=self.ledger.secret), long=long)
         if self.data.snapshot() != snapshot:  # what ran was not what was verified
             raise DataError("This node's data changed while the query ran.", remedy="Ask again.")
         answer = _ipc(self.noise(fragment, exact))
@@ -175,6 +176,9 @@ class Releases:
 
     def _identity(self, fragment: Fragment, snapshot: Snapshot) -> str:
         return release_id(fragment, snapshot=snapshot.name, catalog_digest=self.guard.catalog_digest)
+
+
+_FEW_CELLS = 500  # up to here rows are sooner fetched one by one than as Arrow
 
 
 def _purpose(admitted: Admitted) -> Purpose:

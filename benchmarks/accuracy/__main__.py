@@ -21,10 +21,18 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, default=compare.SECONDS_PER_CASE, help="of one peer and query, at most"
     )
+    parser.add_argument(
+        "--repetitions", type=int, default=compare.WEIR_REPETITIONS, help="of weir's answers; of a peer's half as many"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the JSON is written")
     parser.add_argument("--markdown", action="store_true", help="print the table of docs/accuracy.md")
     given = parser.parse_args()
-    comparison = compare.measure(peers=given.peers, seconds_per_case=given.seconds)
+    comparison = compare.measure(
+        peers=given.peers,
+        repetitions=given.repetitions,
+        peer_repetitions=given.repetitions // 2,
+        seconds_per_case=given.seconds,
+    )
     views.write(comparison, given.results)
     if given.markdown:
         print(views.markdown(comparison))

@@ -191,7 +191,7 @@ def test_a_snapshot_that_changes_while_a_query_runs_gives_no_answer(folder: Fold
         class Interrupted:
             name = "DuckDB"
 
-            def run(self, sql: str) -> object:
+            def run(self, sql: str, *, long: bool = False) -> object:
                 add(folder, "visits-more.parquet", MORE)
                 prepared(folder)
                 return releases.engine.run(sql)

@@ -36,7 +36,7 @@ class FakeEngine:
     runs: list[str] = field(default_factory=list)
     gate: Callable[[], None] = lambda: None
 
-    def run(self, sql: str) -> pa.Table:
+    def run(self, sql: str, *, long: bool = False) -> pa.Table:
         self.runs.append(sql)
         self.gate()
         if self.broken:
