@@ -2,8 +2,8 @@
 
     python -m benchmarks.bounded --rows 20000000
 
-One province: a person has ten rows and several keys, and may count in three of them. All sides have the machine's
-cores and read the same rows.
+One province. In `visits` a person has ten rows and several keys, and may count in three of them; in `people` each has
+one row. All sides have the machine's cores and read the same rows.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def measure(*, rows: int, rounds: int, build: Path = BUILD) -> Section:
         _federation(live, data, NODE.format(cores=machine.cores(), large="false"))
         with step_bar() as on_step:
             seconds = timed(partial(prepare_snapshot, prepared / "nodes" / "east.toml", on_step=on_step))
-        figures = [Figure("preparing the snapshot, a row", "µs", seconds / rows * 1e6)]
+        figures = [Figure("preparing the snapshot, a visit", "µs", seconds / rows * 1e6)]
         size = sum(file.stat().st_size for file in (prepared / "state" / "snapshots").glob("*.duckdb"))
         source = sum(file.stat().st_size for file in data.glob("*.parquet"))
         figures.append(Figure("size of the snapshot: of that of the files", "×", size / source))
@@ -173,7 +173,7 @@ def measure(*, rows: int, rounds: int, build: Path = BUILD) -> Section:
 
 
 def generate(data: Path, rows: int) -> None:
-    """visits.parquet and people.parquet in `data`, where they are missing."""
+    """visits.parquet and people.parquet in `data`, where they are missing: so many rows each."""
     if (data / "people.parquet").exists():  # written last
         return
     shutil.rmtree(data, ignore_errors=True)
@@ -189,7 +189,7 @@ def generate(data: Path, rows: int) -> None:
         )
         connection.execute(
             "COPY (SELECT i AS person_id, ['F', 'M'][1 + i % 2] AS sex, (1930 + hash(i) % 90)::INTEGER AS birth_year"
-            f" FROM range({people}) t(i)) TO '{data / 'people.parquet'}'"
+            f" FROM range({rows}) t(i)) TO '{data / 'people.parquet'}'"
         )
 
 
