@@ -43,7 +43,7 @@ EVENTS = 12  # that are tested, of those that were tried
 FALSE_ALARM = 1e-7
 COPIES = 200  # of the fragment in one call of `noisy`
 ORDERS = (1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0)  # α of the Rényi divergences that are looked at; 1 is the limit
-QUANTILES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
+QUANTILES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.995)
 
 Releases = NDArray[np.float64]  # one row a release, one column for each cell and measure
 Source = Callable[[int], Releases]
@@ -191,12 +191,17 @@ def _scores(one: Releases, other: Releases) -> list[Score]:
         worst: NDArray[np.float64] = scaled.min(axis=1)
         return worst
 
+    def rare(rows: Releases) -> NDArray[np.float64]:  # how far any number is from where it lies without
+        furthest: NDArray[np.float64] = (np.abs(rows - middle_other) / spread).max(axis=1)
+        return furthest
+
     def projection(weights: NDArray[np.float64]) -> Score:
         return lambda rows: rows @ weights
 
     each = [projection(sign * (np.arange(len(sign)) == place)) for place in np.flatnonzero(moved)]
-    together = [laplace, gaussian, orthant, projection(sign / spread), projection(np.ones(len(sign)))]
-    return [*together, *each] if moved.any() else [projection(np.ones(len(sign)))]
+    together = [laplace, gaussian, orthant, projection(sign / spread)]
+    unmoved = [rare, projection(np.ones(len(sign)))]
+    return [*together, *unmoved, *each] if moved.any() else unmoved
 
 
 def _most_telling(scores: Sequence[Score], one: Releases, other: Releases, claim: Charge) -> list[_Event]:
