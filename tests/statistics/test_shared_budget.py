@@ -2,7 +2,9 @@
 that may hold one person, the blocks of one query. Audits of all that is released with the claim of the whole, and the
 same bug in each: that one of them takes what all of them may have.
 
-Each audit raises a false alarm with probability below 1e-7 (audit.py), all of this file together below 1e-5.
+Each audit raises a false alarm with probability below 1e-7 (audit.py), all of this file together below 2e-6. A planted bug
+is missed with probability below 1e-6: of 20,000 releases some event contradicts the claim even where its two counts lie
+five standard deviations, taken together, on the side that hides the bug.
 """
 
 from __future__ import annotations
