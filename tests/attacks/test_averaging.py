@@ -16,8 +16,7 @@ from privacy.fragment import MERGED
 from privacy.planner import Planner
 from privacy.request import Request
 from tests.attacks.local_node import LocalNode, local_node
-from tests.statistics.clinic import CATALOG, tables
-from tests.statistics.test_privacy_loss import STANDARD
+from tests.statistics.clinic import CATALOG, STANDARD, tables
 
 PLANNER = Planner(STANDARD)
 QUESTION = "SELECT ward, COUNT(*) AS n, SUM(cost) AS s FROM visits WHERE urgent AND cost > 3 GROUP BY ward"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from privacy.catalog import Catalog, parse_catalog
+
 TARGET = 7
 CATALOG = """
 [region]
@@ -58,6 +60,8 @@ hospital = { type = "VARCHAR", description = { en = "Code", zh = "代码" } }
 city = { type = "VARCHAR", description = { en = "City", zh = "城市" } }
 level = { type = "INTEGER", description = { en = "Level", zh = "等级" } }
 """
+
+STANDARD: Catalog = parse_catalog(CATALOG, source="clinic.toml")
 
 _VISITS = pa.schema(
     [
