@@ -198,8 +198,7 @@ def _filtered(node: exp.Expr) -> tuple[exp.Expr | None, exp.Expr]:
 def _is_plain(aggregate: exp.Expr) -> bool:
     given = {name for name, value in aggregate.args.items() if value not in (None, [], False)}
     known = {"this", "big_int"} | _SECOND.get(type(aggregate), set())
-    distinct = isinstance(aggregate, exp.Count)
-    refused = exp.Order if distinct else exp.Order | exp.Distinct
+    refused = exp.Order if isinstance(aggregate, exp.Count) else exp.Order | exp.Distinct
     return not given - known and not any(isinstance(value, refused) for value in _arguments(aggregate))
 
 

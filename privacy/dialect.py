@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from sqlglot import Token, TokenType, exp
 from sqlglot.dialects.duckdb import DuckDB
 
-from privacy.errors import Position
-
 DUCKDB = DuckDB()  # what is written; by its name sqlglot would make it anew each time
 _BEGIN = {TokenType.SELECT, TokenType.WITH, TokenType.FROM, TokenType.PIVOT}  # a query
 
@@ -35,11 +33,12 @@ class DifferentialPrivacy:
 
     Attributes:
         options: what stands in OPTIONS(…).
+        start: its first token.
     """
 
     select: exp.Select
     options: tuple[exp.Expr, ...]
-    position: Position
+    start: Token
 
 
 @dataclass(frozen=True)
@@ -47,16 +46,13 @@ class Parsed:
     """What a text says.
 
     Attributes:
-        statements: without EXPLAIN and clauses.
-        clauses: in the order in which they are written.
-        explain: where EXPLAIN stands, at the beginning.
-        explains: a query follows it.
+        statements: without EXPLAIN and clauses; none where EXPLAIN stands before anything but a query.
+        explain: the word, at the beginning.
     """
 
     statements: tuple[exp.Expr, ...]
     clauses: tuple[DifferentialPrivacy, ...]
-    explain: Position | None
-    explains: bool
+    explain: Token | None
 
 
 def read(sql: str) -> Parsed:
@@ -66,17 +62,16 @@ def read(sql: str) -> Parsed:
         SqlglotError, RecursionError: as sqlglot does.
     """
     tokens = _WEIR.tokenize(sql)
-    explain = _place(tokens[0]) if tokens and _is_word(tokens[0], "EXPLAIN") else None
+    explain = tokens.pop(0) if _stand(tokens, 0, "EXPLAIN") else None
     if explain is not None:
-        tokens = tokens[1:]
         first = next((token for token in tokens if token.token_type != TokenType.L_PAREN), None)
         if first is None or first.token_type not in _BEGIN:
-            return Parsed((), (), explain, explains=False)
+            return Parsed((), (), explain)
     kept, written = _without_clauses(tokens)
     statements = [one for one in _WEIR.parser().parse(kept, sql) if one is not None]
     clauses = tuple(_clause(sql, select, written) for one in statements for select in one.find_all(exp.Select))
     found = tuple(one for one in statements if not isinstance(one, exp.Semicolon))
-    return Parsed(found, tuple(filter(None, clauses)), explain, explains=explain is not None)
+    return Parsed(found, tuple(filter(None, clauses)), explain)
 
 
 _WEIR = WeirSQL()
@@ -104,18 +99,18 @@ def _without_clauses(tokens: list[Token]) -> tuple[list[Token], list[_Clause]]:
 
 def _clause_at(tokens: list[Token], start: int) -> tuple[int, list[Token]]:
     """Where the clause that starts at `start` ends, and its options; `start` where there is none."""
-    if not start or tokens[start].token_type != TokenType.WITH or tokens[start - 1].token_type != TokenType.SELECT:
+    if tokens[start].token_type != TokenType.WITH:  # as nearly always
         return start, []
-    words = [token.text.upper() for token in tokens[start + 1 : start + 4]]
-    if words[:1] != ["DIFFERENTIAL_PRIVACY"]:
+    if not _stand(tokens, start - 1, TokenType.SELECT, TokenType.WITH, "DIFFERENTIAL_PRIVACY"):
         return start, []
-    if words[1:] != ["OPTIONS", "("]:
+    opened = start + 3
+    if not _stand(tokens, opened - 1, "OPTIONS", TokenType.L_PAREN):
         return start + 2, []
     depth = 0
-    for end in range(start + 3, len(tokens)):
+    for end in range(opened, len(tokens)):
         depth += _DEEPER.get(tokens[end].token_type, 0)
         if depth == 0:
-            return end + 1, tokens[start + 4 : end]
+            return end + 1, tokens[opened + 1 : end]
     return start, []  # not closed: the parser says so
 
 
@@ -132,7 +127,7 @@ def _clause(sql: str, select: exp.Select, written: list[_Clause]) -> Differentia
         value for name, value in only.args.items() if name != "expressions"
     )
     items = only.expressions if plain and only is not None else [item for item in parsed if item is not None]
-    return DifferentialPrivacy(select, tuple(items), _place(start))
+    return DifferentialPrivacy(select, tuple(items), start)
 
 
 def _in_its_place(token: Token, kind: TokenType, comments: list[str] | None = None) -> Token:
@@ -140,10 +135,13 @@ def _in_its_place(token: Token, kind: TokenType, comments: list[str] | None = No
     return Token(kind, token.text, token.line, token.col, token.start, token.end, comments or [])
 
 
-def _is_word(token: Token, word: str) -> bool:
-    return token.token_type == TokenType.VAR and token.text.upper() == word
+def _stand(tokens: list[Token], place: int, *expected: TokenType | str) -> bool:
+    """Whether `expected` stand at `place`: kinds of tokens, or words, which are no texts or quoted names."""
+    found = tokens[place : place + len(expected)]
+    return len(found) == len(expected) and all(map(_is, found, expected))
 
 
-def _place(token: Token) -> Position:
-    """Its first letter; sqlglot counts its last column."""
-    return Position(token.line, token.col - token.end + token.start)
+def _is(token: Token, expected: TokenType | str) -> bool:
+    if isinstance(expected, TokenType):
+        return token.token_type == expected
+    return token.token_type == TokenType.VAR and token.text.upper() == expected

@@ -516,7 +516,7 @@ def _is_listed(facts: Facts) -> bool:
 def _put_free(free: dict[str, _Free], part: exp.Expr, values: _Listed) -> exp.Column:
     """The column that stands for `part`; what is written twice is one."""
     text = part.sql(dialect=DUCKDB)
-    name = next((known for known, one in free.items() if one.part.sql("duckdb") == text), None)
+    name = next((known for known, one in free.items() if one.part.sql(DUCKDB) == text), None)
     if name is None:
         name = f"{_FREE}{len(free)}"
         free[name] = _Free(part, values)

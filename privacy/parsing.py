@@ -12,7 +12,7 @@ from privacy.clause import Clause, read_clause
 from privacy.dialect import DifferentialPrivacy, Parsed, read
 from privacy.errors import ConstructRefused, Position, SyntaxRefused
 from privacy.growth import refuse_growth
-from privacy.positions import position_of, shown
+from privacy.positions import position_of, position_of_token, shown
 from privacy.spellings import spelled
 
 # sqlglot warns on a logger before it falls back to Command, which is refused below with an error of our own.
@@ -52,8 +52,8 @@ def parse(sql: str) -> Written:
         ConstructRefused: several statements, no query, or a clause that is not answered.
     """
     parsed = _parsed(sql)
-    if parsed.explain is not None and not parsed.explains:
-        raise _explained_otherwise(parsed.explain)
+    if parsed.explain is not None and not parsed.statements:
+        raise _explained_otherwise(position_of_token(parsed.explain))
     statement = _one(parsed.statements)
     if not isinstance(statement, exp.Select | exp.SetOperation | exp.Subquery | exp.Pivot):
         raise _not_a_select(statement)
@@ -70,7 +70,7 @@ def parse(sql: str) -> Written:
         if select.args.get("kind") or select.args.get("hint"):
             raise _clause("kind", select)
     refuse_growth(statement)
-    return Written(statement, clause, parsed.explains)
+    return Written(statement, clause, explains=parsed.explain is not None)
 
 
 def _explained_otherwise(position: Position) -> ConstructRefused:
@@ -91,7 +91,7 @@ def _clause_of(statement: exp.Expr, clauses: tuple[DifferentialPrivacy, ...]) ->
         raise ConstructRefused(
             "WITH DIFFERENTIAL_PRIVACY is about the whole query, and stands at its outermost SELECT alone",
             remedy=f"Write it once, {around}: SELECT WITH DIFFERENTIAL_PRIVACY OPTIONS(…) … FROM (…) AS t.",
-            position=inner.position,
+            position=position_of_token(inner.start),
         )
     return read_clause(clauses[0].options) if clauses else Clause()
 

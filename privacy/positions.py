@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlglot import exp
+from sqlglot import Token, exp
 
 from privacy.dialect import DUCKDB
 from privacy.errors import Position
@@ -14,8 +14,17 @@ def position_of(node: exp.Expr) -> Position | None:
     if not places:
         return None
     first = min(places, key=lambda meta: int(meta["start"]))
-    # sqlglot counts a token's last column.
-    return Position(int(first["line"]), int(first["col"]) - int(first["end"]) + int(first["start"]))
+    return _position(*(int(first[name]) for name in ("line", "col", "start", "end")))
+
+
+def position_of_token(token: Token) -> Position:
+    """Where its first letter stands."""
+    return _position(token.line, token.col, token.start, token.end)
+
+
+def _position(line: int, last_column: int, start: int, end: int) -> Position:
+    """sqlglot counts a token's last column."""
+    return Position(line, last_column - end + start)
 
 
 WRITTEN = "written"  # in the meta of a name that nobody wrote: what stood there

@@ -25,8 +25,7 @@ def spelled(statement: exp.Expr) -> None:
         ConstructRefused: a window that is named and nowhere defined.
     """
     items = statement.selects if isinstance(statement, exp.Query) else []
-    unnamed = [not (item.alias or isinstance(item, exp.Column | exp.Star)) for item in items]
-    written = [(item, shown(item) if bare else "") for item, bare in zip(items, unnamed, strict=True)]
+    written = [(item, "" if _is_named(item) else shown(item)) for item in items]
     for select in statement.find_all(exp.Select):
         _put_windows_in_place(select)
     for node in reversed(list(statement.walk())):  # the innermost first
@@ -37,9 +36,12 @@ def spelled(statement: exp.Expr) -> None:
             node.replace(new)
     items = statement.selects if isinstance(statement, exp.Query) else []
     for (old, name), item in zip(written, items, strict=True):
-        plain = item.alias or isinstance(item, exp.Column | exp.Star)
-        if not plain and (item is not old or shown(item) != name):
+        if not _is_named(item) and (item is not old or shown(item) != name):
             item.replace(exp.alias_(item.copy(), name, quoted=True))
+
+
+def _is_named(item: exp.Expr) -> bool:
+    return bool(item.alias) or isinstance(item, exp.Column | exp.Star)
 
 
 def _put_windows_in_place(select: exp.Select) -> None:

@@ -174,7 +174,7 @@ def private_source(
     rows = min(table.max_rows or most or 1, max_rows or LARGEST_LIMIT)
     groups = min(table.max_groups or most or 1, max_groups or LARGEST_LIMIT)
     # What is promised needs no bounding; limits that the request names replace it where they let no more count.
-    limited = most is None or (most > 1 and (rows < most or groups < most) and rows * groups <= most)
+    limited = most is None or (min(rows, groups) < most and rows * groups <= most)
     owner = Owner(table.unit, ((name, catalog.span(table)),), None if limited else most, rows, groups)
     columns = {column: _private_column(column, known, table) for column, known in table.columns.items()}
     key = frozenset[str]() if most == 1 else frozenset(table.key) if table.key else None

@@ -18,15 +18,15 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-import privacy.block_planner
 from privacy.catalog import Catalog, parse_catalog
 from privacy.errors import InternalError
-from privacy.fragment import Fragment, Measure, Mechanism, Threshold
+from privacy.fragment import Fragment, Measure
 from privacy.noise import noisy
-from privacy.planner import Planner
-from privacy.request import Request
 from privacy.thresholds import choose_threshold, delta_of
 from tests.attacks.local_node import LocalNode, local_node
+from tests.statistics.neighbours import DELTA, Mechanism
+from tests.statistics.neighbours import planned as planned_with
+from tests.statistics.open_groups import threshold_of
 
 CATALOG = """
 [region]
@@ -50,7 +50,6 @@ place = { type = "VARCHAR", description = { en = "Place, as written", zh = "åœ°ç
 """
 STANDARD: Catalog = parse_catalog(CATALOG, source="clinic.toml")
 SQL = "SELECT place, COUNT(*) FROM visits GROUP BY place"
-DELTA = 1e-3
 FALSE_ALARM = 1e-7
 TEAMS = 10_000  # of persons whose groups are theirs alone: the trials
 HEAVY = 2_500  # the same, of persons with twenty times the groups that may count
@@ -71,27 +70,11 @@ with_each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case
 
 
 @functools.cache
-def _planner(mechanism: Mechanism) -> Planner:
-    assert mechanism
-    return Planner(STANDARD)  # it remembers plans, so each mechanism needs its own
-
-
-@functools.cache
 def _plan(mechanism: Mechanism, epsilon: float) -> Fragment:
     """The fragment with that mechanism, whichever would err less."""
-    request = Request.new(SQL, epsilon=epsilon, delta=DELTA, nonce="0" * 32, expires_unix_s=2**40)
-
-    def error(fragments: dict[str, Fragment], _: object) -> float:
-        return float(any(part.measures[0].mechanism != mechanism for part in fragments.values()))
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(privacy.block_planner, "_error", error)
-        return _planner(mechanism).plan(request).blocks[0].fragments["east"]
-
-
-def threshold_of(fragment: Fragment) -> Threshold:
-    assert fragment.threshold is not None
-    return fragment.threshold
+        plan = planned_with(SQL, mechanism, patch, epsilon=epsilon, delta=DELTA, catalog=STANDARD)
+    return plan.blocks[0].fragments["east"]
 
 
 def deciding(fragment: Fragment) -> Measure:
